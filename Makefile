@@ -1,0 +1,54 @@
+# Two commands need nothing but Python 3.11+ and make: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
+
+.PHONY: demo test check crash bench lock format clean help
+
+help:  ## show this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
+
+demo: $(VENV)/.run  ## poll an API, land, stream, write: exact, balanced rows in PostgreSQL
+	$(BIN)/python examples/users/demo.py
+
+test: check  ## every gate and every test (12 minutes at most on 2 cores)
+	$(BIN)/python -m pytest -m "not slow"
+
+check: $(VENV)/.dev  ## the gates: lint, format, types, import directions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+crash: $(VENV)/.dev  ## the long crash runs
+	$(BIN)/python -m pytest -m slow --timeout 3600
+
+bench: $(VENV)/.dev  ## speed, memory and latency beside their floors and peers
+	$(BIN)/python -m benchmarks
+
+format: $(VENV)/.dev  ## let the formatter have its way
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(VENV)/.dev  ## renew the locked versions
+	$(PIP) install uv
+	$(LOCK) --group build -o requirements/run.txt
+	$(LOCK) --group dev -c requirements/run.txt -o requirements/dev.txt
+
+clean:  ## remove what was built and installed here (data under .penstock stays)
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Penstock needs Python 3.11 or newer: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements/run.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	$(PIP) install --require-hashes -r requirements/dev.txt
+	touch $@
