@@ -1,0 +1,1 @@
+"""What everything that talks to PostgreSQL shares: connections, errors, progress."""
