@@ -1,0 +1,32 @@
+"""How a run is asked to behave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line decides about one run.
+
+    Args:
+        until_idle: End when the sources have given what they have and every lane is at its log's
+            end, replays included.
+        for_seconds: End after so long.
+        take_over: Fence whoever holds the partitions and take them.
+        sources: Whether to run the program's sources.
+        segments: Whether to run the program's segments (`ingest` does not).
+        run_id: A scheduler's name for this run: its sources poll once, and a finished run id does
+            nothing when asked again.
+        accept_log: Start anew on logs that were re-created or restored, in place of refusing.
+        lease_seconds: How long the others wait for this process once it is silent.
+    """
+
+    until_idle: bool = False
+    for_seconds: float | None = None
+    take_over: bool = False
+    sources: bool = True
+    segments: bool = True
+    run_id: str | None = None
+    accept_log: bool = False
+    lease_seconds: float = 10.0
