@@ -1,0 +1,77 @@
+"""Run what the documentation shows.
+
+Each page has a folder of its own, where its blocks run one after the other:
+
+* ```` ```python users.py ```` and any other block with a file's name writes that file;
+* ```` ```python ```` runs as a program;
+* ```` ```sh ```` runs line by line and must succeed; after `# exits with 1` it must exit so;
+* ```` ```text ```` and blocks with the word `example` are not run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.markdown import ROOT, Block, blocks, pages
+
+SKIPPED = {"text", "json", "mermaid", "", "diff", "sql"}
+EXITS = re.compile(r"#\s*exits with (\d+)")
+
+
+def is_run(block: Block) -> bool:
+    return "example" not in block.words and (
+        bool(block.words) or block.language not in SKIPPED
+    )
+
+
+RUN = [page for page in pages() if any(is_run(block) for block in blocks(page))]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="penstock-docs-"))
+    yield path
+    subprocess.run(["penstock", "services", "down"], cwd=path, env=environment(), check=False)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def environment(database: str = "") -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
+    return kept | {"PATH": path, "DATABASE_URL": database, "PYTHONWARNINGS": "default"}
+
+
+def expected(block: Block) -> int:
+    exits = EXITS.search(block.text)
+    return int(exits[1]) if exits else 0
+
+
+def run(block: Block, folder: Path, env: dict[str, str]) -> None:
+    command = {
+        "sh": ["bash", "-eu", "-o", "pipefail", "-c", block.text],
+        "python": [sys.executable, "-c", block.text],
+    }[block.language]
+    done = subprocess.run(
+        command, cwd=folder, env=env, capture_output=True, text=True, timeout=100, check=False
+    )
+    where = f"{block.page.relative_to(ROOT)}:{block.line}"
+    said = f"{where}\n{block.text}\nstdout: {done.stdout}\nstderr: {done.stderr}"
+    assert done.returncode == expected(block), said
+
+
+@pytest.mark.parametrize("page", RUN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_blocks_run(page: Path, folder: Path, database: str) -> None:
+    for block in filter(is_run, blocks(page)):
+        if block.words:
+            (folder / block.words[0]).write_text(block.text)
+        else:
+            run(block, folder, environment(database))
