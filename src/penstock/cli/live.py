@@ -1,0 +1,141 @@
+"""The live table of `run` and `ingest`: a row for each source and lane, drawn twice a second."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from penstock.cli import text
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from penstock.engines.status import LaneStatus, Snapshot
+
+INTERVAL = 0.5
+"""Seconds between two drawings."""
+
+_STYLES = {
+    "running": "green",
+    "catching up": "yellow",
+    "waiting": "bold red",
+    "standing by": "cyan",
+    "finished": "dim",
+}
+
+
+class Rates:
+    """Records per second of each lane over the last seconds, from one snapshot to the next."""
+
+    def __init__(self, window: float = 5.0, now: Callable[[], float] = monotonic) -> None:
+        self._window = window
+        self._now = now
+        self._seen: dict[tuple[str, str], list[tuple[float, int]]] = {}
+
+    def of(self, lane: LaneStatus) -> float:
+        """Take a lane's count into account and return its rate."""
+        seen = self._seen.setdefault((lane.segment, lane.lane), [])
+        seen.append((self._now(), lane.records))
+        while len(seen) > 2 and seen[1][0] <= seen[-1][0] - self._window:
+            del seen[0]
+        (before, first), (now, last) = seen[0], seen[-1]
+        return (last - first) / (now - before) if now > before else 0.0
+
+
+def picture(snapshot: Snapshot, rates: Rates) -> RenderableType:
+    """Draw what a running pipeline does at one moment.
+
+    Args:
+        snapshot: What the engine says.
+        rates: Where the records per second are reckoned from; the same for each picture.
+    """
+    from rich.console import Group
+
+    sources = [_sources(snapshot)] if snapshot.sources else []
+    return Group(*sources, *([_lanes(snapshot, rates)] if snapshot.lanes else []))
+
+
+def _sources(snapshot: Snapshot) -> Table:
+    drawn = _table("source", "lands in", "responses", "bytes", "state", right=("responses", "bytes"))
+    for source in snapshot.sources:
+        drawn.add_row(
+            _text(source.source),
+            _text(source.landing),
+            text.count(source.responses),
+            text.count(source.bytes),
+            _state(source.state, source.reason, source.since),
+        )
+    return drawn
+
+
+def _lanes(snapshot: Snapshot, rates: Rates) -> Table:
+    figures = ("records", "records/s", "lag", "p50", "p99", "dead letters")
+    drawn = _table("lane", "reads", *figures, "state", right=figures)
+    for lane in snapshot.lanes:
+        drawn.add_row(
+            _text(lane.lane),
+            _text(lane.segment),
+            text.count(lane.records),
+            text.rate(rates.of(lane)),
+            text.count(lane.lag),
+            text.seconds(lane.p50),
+            text.seconds(lane.p99),
+            _text(text.count(lane.dead), "red" if lane.dead else ""),
+            _state(lane.state, lane.reason, lane.since),
+        )
+    return drawn
+
+
+def _table(*columns: str, right: tuple[str, ...]) -> Table:
+    from rich.table import Table
+
+    drawn = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    for name in columns:
+        justify = "right" if name in right else "left"
+        drawn.add_column(name, justify=justify, no_wrap=name != "state")
+    return drawn
+
+
+def _text(value: str, style: str = "") -> RenderableType:
+    from rich.text import Text
+
+    return Text(value, style=style)
+
+
+def _state(state: str, reason: str, since: datetime) -> RenderableType:
+    said = f"{state} since {since.astimezone():%H:%M:%S}: {reason}" if reason else str(state)
+    return _text(said, _STYLES.get(str(state), ""))
+
+
+@contextmanager
+def shown(snapshot: Callable[[], Snapshot]) -> Iterator[None]:
+    """Keep the table on the terminal (stderr) while the body runs; log lines scroll above it.
+
+    Args:
+        snapshot: Called on a thread of its own, twice a second.
+    """
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(stderr=True, markup=False, highlight=False)
+    ended = threading.Event()
+    rates = Rates()
+    with Live(console=console, auto_refresh=False, redirect_stdout=False) as screen:
+
+        def redraw() -> None:
+            while not ended.wait(INTERVAL):
+                screen.update(picture(snapshot(), rates), refresh=True)
+
+        thread = threading.Thread(target=redraw, name="live-table", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            screen.update(picture(snapshot(), rates), refresh=True)

@@ -1,0 +1,37 @@
+"""A first Ctrl-C or SIGTERM asks for a clean stop, a second one ends the process at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def graceful(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` at the first signal; leave by the second, which is safe, too.
+
+    Args:
+        stop: Asks the engine to finish its micro-batch and end. It must not block and is called
+            on the main thread, between two instructions of whatever runs there.
+    """
+    asked = False
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            os._exit(128 + number)
+        asked = True
+        os.write(2, b"penstock: finishing the micro-batch; once more to stop at once\n")
+        stop()
+
+    before = {number: signal.signal(number, handle) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
