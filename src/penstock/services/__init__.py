@@ -1,0 +1,1 @@
+"""Servers that Penstock starts on this machine. One module for each."""
