@@ -1,0 +1,1 @@
+"""What Penstock keeps of its own: leases, open batches, ledger, dead letters, contracts."""

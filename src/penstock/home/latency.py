@@ -1,0 +1,77 @@
+"""Latencies in buckets: exact counts, a bounded number of them, cheap to fill from a column."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import polars as pl
+
+_PER_OCTAVE = 8
+
+
+class Histogram:
+    """How many took how long, in buckets an eighth of an octave wide (9 % apart).
+
+    Bucket `b` counts what took more than `2 ** ((b - 1) / 8)` and at most `2 ** (b / 8)`
+    microseconds; bucket 0 also what took less.
+
+    Args:
+        buckets: Counts by bucket.
+    """
+
+    def __init__(self, buckets: Mapping[int, int] | None = None) -> None:
+        self.buckets: Counter[int] = Counter(buckets or {})
+
+    @classmethod
+    def since(cls, born: pl.Series, now: datetime | None = None) -> Histogram:
+        """Count the time from each `born` to now; nulls are left out, the future counts as 0."""
+        moment = now or datetime.now(UTC)
+        micros = (pl.lit(moment).cast(pl.Datetime("us", "UTC")) - pl.col("born")).dt
+        bucket = (micros.total_microseconds().clip(1).log(2) * _PER_OCTAVE).ceil().cast(pl.Int32)
+        frame = pl.DataFrame({"born": born}).drop_nulls()
+        counts = frame.group_by(bucket.alias("bucket")).len()
+        return cls(dict(counts.iter_rows()))
+
+    @classmethod
+    def of(cls, seconds: float) -> Histogram:
+        """Count one duration."""
+        return cls({math.ceil(math.log2(max(seconds * 1e6, 1.0)) * _PER_OCTAVE): 1})
+
+    @classmethod
+    def from_json(cls, buckets: Mapping[str, int]) -> Histogram:
+        """Read what `to_json` gave."""
+        return cls({int(bucket): count for bucket, count in buckets.items()})
+
+    def to_json(self) -> dict[str, int]:
+        """Give the counts as JSON can hold them."""
+        return {str(bucket): count for bucket, count in sorted(self.buckets.items())}
+
+    @property
+    def total(self) -> int:
+        """How many were counted."""
+        return self.buckets.total()
+
+    def merge(self, other: Histogram) -> None:
+        """Add another's counts."""
+        self.buckets.update(other.buckets)
+
+    def percentile(self, share: float) -> float | None:
+        """Seconds within which `share` (0 to 1) of them were; None when there are none."""
+        left = max(1, math.ceil(self.total * share))
+        for bucket in sorted(self.buckets):
+            left -= self.buckets[bucket]
+            if left <= 0:
+                return float(2 ** (bucket / _PER_OCTAVE) / 1e6)
+        return None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Histogram) and self.buckets == other.buckets
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.buckets.items()))
+
+    def __repr__(self) -> str:
+        return f"Histogram({dict(sorted(self.buckets.items()))})"

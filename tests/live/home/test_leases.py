@@ -1,0 +1,134 @@
+"""Leases on a real server: who gets what, and when a holder is thought dead."""
+
+from __future__ import annotations
+
+import threading
+
+import psycopg
+import pytest
+
+from penstock.errors import Fenced, Unavailable
+from penstock.home import leases
+from penstock.home.database import Home
+from penstock.home.leases import Claimant
+
+TTL = 60.0
+
+
+def claimant(owner: str) -> Claimant:
+    return Claimant("users", "raw_users", owner, host="here", pid=1)
+
+
+def test_free_partitions_are_taken_and_held_ones_are_not(home: Home) -> None:
+    with home.transaction() as cursor:
+        assert leases.acquire(cursor, claimant("a"), [0, 1], TTL) == {0: 1, 1: 1}
+        assert leases.acquire(cursor, claimant("b"), [0, 1, 2], TTL) == {2: 1}
+        held = {holder.partition: holder.owner for holder in leases.holders(cursor, "users")}
+    assert held == {0: "a", 1: "a", 2: "b"}
+
+
+def test_a_released_lease_is_free_and_its_epoch_grows(home: Home) -> None:
+    with home.transaction() as cursor:
+        leases.acquire(cursor, claimant("a"), [0], TTL)
+        leases.release(cursor, claimant("b"), [0])
+        assert leases.acquire(cursor, claimant("b"), [0], TTL) == {}
+        leases.release(cursor, claimant("a"), [0])
+        assert leases.holders(cursor, "users") == []
+        assert leases.acquire(cursor, claimant("b"), [0], TTL) == {0: 2}
+
+
+def test_a_lease_expires_by_the_clock_of_the_server(home: Home) -> None:
+    with home.transaction() as cursor:
+        leases.acquire(cursor, claimant("a"), [0], -1)
+        assert leases.holders(cursor, "users") == []
+        assert leases.acquire(cursor, claimant("b"), [0], TTL) == {0: 2}
+        assert leases.renew(cursor, claimant("a"), {0: 1}, TTL) == {0}
+        assert leases.renew(cursor, claimant("b"), {0: 2}, TTL) == set()
+
+
+def test_an_expired_lease_that_nobody_took_is_renewed(home: Home) -> None:
+    with home.transaction() as cursor:
+        leases.acquire(cursor, claimant("a"), [0], -1)
+        assert leases.renew(cursor, claimant("a"), {0: 1}, TTL) == set()
+        assert leases.acquire(cursor, claimant("b"), [0], TTL) == {}
+
+
+def test_the_leases_of_a_dead_session_are_free_at_once(home: Home, database: str) -> None:
+    with Home(database) as other, other.transaction() as cursor:
+        leases.acquire(cursor, claimant("a"), [0], TTL)
+    wait_for_end_of_other_sessions(home)
+    with home.transaction() as cursor:
+        assert leases.acquire(cursor, claimant("b"), [0], TTL) == {0: 2}
+
+
+def test_a_holder_that_reconnects_keeps_its_epoch(home: Home, database: str) -> None:
+    with home.transaction() as cursor:
+        leases.acquire(cursor, claimant("a"), [0], TTL)
+    terminate(home, database)
+    with pytest.raises(Unavailable), home.transaction() as cursor:
+        leases.renew(cursor, claimant("a"), {0: 1}, TTL)
+    home.open()
+    with home.transaction() as cursor:
+        assert leases.renew(cursor, claimant("a"), {0: 1}, TTL) == set()
+        assert leases.acquire(cursor, claimant("b"), [0], TTL) == {}
+
+
+def test_a_takeover_fences_the_holder(home: Home) -> None:
+    with home.transaction() as cursor:
+        leases.acquire(cursor, claimant("a"), [0], TTL)
+        leases.check(cursor, "users", "raw_users", {0: 1})
+        assert leases.take_over(cursor, claimant("b"), [0, 1], TTL) == {0: 2, 1: 1}
+        with pytest.raises(Fenced, match="process 1 on here"):
+            leases.check(cursor, "users", "raw_users", {0: 1})
+        assert leases.renew(cursor, claimant("a"), {0: 1}, TTL) == {0}
+
+
+def test_a_takeover_ends_a_transaction_in_which_the_holder_was_stopped(
+    home: Home, database: str
+) -> None:
+    with Home(database) as stopped:
+        with stopped.transaction() as cursor:
+            leases.acquire(cursor, claimant("a"), [0], TTL)
+        with pytest.raises(Unavailable), stopped.transaction() as inside:
+            leases.renew(inside, claimant("a"), {0: 1}, TTL)
+            with home.transaction() as cursor:
+                assert leases.acquire(cursor, claimant("b"), [0], TTL) == {}
+                assert leases.take_over(cursor, claimant("b"), [0], TTL) == {0: 2}
+
+
+def test_of_two_at_once_one_gets_the_lease(home: Home, database: str) -> None:
+    got: list[dict[int, int]] = []
+
+    def run(owner: str, barrier: threading.Barrier) -> None:
+        with Home(database) as mine, mine.transaction() as cursor:
+            barrier.wait()
+            got.append(leases.acquire(cursor, claimant(owner), range(20), TTL))
+            barrier.wait()
+
+    barrier = threading.Barrier(4)
+    threads = [threading.Thread(target=run, args=(f"{i}", barrier)) for i in range(4)]
+    with home.transaction() as cursor:
+        leases.acquire(cursor, claimant("first"), range(20), TTL)
+        leases.release(cursor, claimant("first"), range(20))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    taken = [partition for epochs in got for partition in epochs]
+    assert sorted(taken) == list(range(20))
+
+
+def terminate(home: Home, database: str) -> None:
+    with home.transaction() as cursor:
+        pid = cursor.connection.info.backend_pid
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+
+def wait_for_end_of_other_sessions(home: Home) -> None:
+    with home.transaction() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend'"
+        )
