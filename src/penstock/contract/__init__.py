@@ -1,0 +1,41 @@
+"""Contracts: one declaration gives decoding, columns, checks, encoding and comparison."""
+
+from penstock.contract.checks import validate
+from penstock.contract.compat import Changes, compare
+from penstock.contract.constraints import Check, Constraint, Length, OneOf, Pattern, Range
+from penstock.contract.declare import Contract, Digits, Name, Text, born, key
+from penstock.contract.decode import Decoded, Failure, decode
+from penstock.contract.encode import encode, encode_key
+from penstock.contract.fit import Misfit, fit
+from penstock.contract.spec import ContractSpec, spec
+from penstock.contract.synthetic import synthetic
+from penstock.contract.types import Field
+
+__all__ = [
+    "Changes",
+    "Check",
+    "Constraint",
+    "Contract",
+    "ContractSpec",
+    "Decoded",
+    "Digits",
+    "Failure",
+    "Field",
+    "Length",
+    "Misfit",
+    "Name",
+    "OneOf",
+    "Pattern",
+    "Range",
+    "Text",
+    "born",
+    "compare",
+    "decode",
+    "encode",
+    "encode_key",
+    "fit",
+    "key",
+    "spec",
+    "synthetic",
+    "validate",
+]

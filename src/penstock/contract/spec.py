@@ -1,0 +1,337 @@
+"""Reads a contract's class into a `ContractSpec`, or says what is wrong with it and where."""
+
+from __future__ import annotations
+
+import ast
+import enum
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from decimal import Decimal
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+from uuid import UUID
+
+import polars as pl
+
+from penstock.contract.constraints import Check, Constraint
+from penstock.contract.declare import Contract, Digits, Mark, Name, TextMark
+from penstock.contract.types import (
+    BoolType,
+    BytesType,
+    ChoiceType,
+    DatetimeType,
+    DateType,
+    DecimalType,
+    Field,
+    FloatType,
+    IntType,
+    ListType,
+    NestedType,
+    StrType,
+    TextType,
+    Type,
+    UuidType,
+)
+from penstock.errors import DeclarationError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PLAIN: dict[Any, Type] = {
+    str: StrType(),
+    int: IntType(),
+    float: FloatType(),
+    bool: BoolType(),
+    date: DateType(),
+    datetime: DatetimeType(),
+    UUID: UuidType(),
+    bytes: BytesType(),
+}
+KEYLESS = (FloatType, ListType, NestedType)
+
+
+@dataclass(frozen=True)
+class ContractSpec:
+    """A contract as data: what decodes, checks, stores and compares it.
+
+    Args:
+        name: The class's name.
+        fields: In the order of declaration, inherited ones first.
+        file: Where the class stands.
+        line: The line of its `class` statement.
+    """
+
+    name: str
+    fields: tuple[Field, ...]
+    file: str = ""
+    line: int = 0
+
+    @cached_property
+    def key(self) -> tuple[str, ...]:
+        """Names of the key's fields, in order; empty when there is no key."""
+        return tuple(f.name for f in self.fields if f.is_key)
+
+    @cached_property
+    def born(self) -> str | None:
+        """Name of the field that tells when the record was first seen."""
+        return next((f.name for f in self.fields if f.is_born), None)
+
+    @cached_property
+    def polars(self) -> pl.Schema:
+        """Columns of a frame that fits."""
+        return pl.Schema({f.name: f.type.polars for f in self.fields})
+
+    @cached_property
+    def arrow(self) -> pa.Schema:
+        """The same as an Arrow schema, with nullability."""
+        import pyarrow as pa
+
+        return pa.schema([pa.field(f.name, f.type.arrow, f.nullable) for f in self.fields])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes when what the contract accepts may have changed."""
+        text = json.dumps(self.to_json(), sort_keys=True) + "".join(_codes(self.fields))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract as plain data, as home stores it; see `compare`."""
+        return {"name": self.name, "fields": [f.to_json() for f in self.fields]}
+
+    def json_schema(self) -> dict[str, Any]:
+        """The contract as JSON Schema, draft 2020-12."""
+        from penstock.contract.jsonschema import json_schema
+
+        return json_schema(self)
+
+    def only(self, names: Sequence[str]) -> ContractSpec:
+        """The contract of some of the fields, in the order given."""
+        fields = {f.name: f for f in self.fields}
+        return replace(self, fields=tuple(fields[name] for name in names))
+
+
+@cache
+def spec(contract: type[Contract]) -> ContractSpec:
+    """Read a contract's class.
+
+    Raises:
+        DeclarationError: A field cannot be what it is declared as; with file, line and remedy.
+    """
+    return _Reader(contract).read()
+
+
+class _Reader:
+    """Reads one class; `field` is the one being read, for messages."""
+
+    def __init__(self, contract: type[Contract], outer: tuple[type, ...] = ()) -> None:
+        self.contract = contract
+        self.outer = (*outer, contract)
+        self.field = ""
+
+    def read(self) -> ContractSpec:
+        if not (isinstance(self.contract, type) and issubclass(self.contract, Contract)):
+            raise DeclarationError(
+                f"{self.contract!r} is not a contract; write `class Name(ps.Contract): ...`"
+            )
+        hints = self._hints()
+        fields = tuple(self._field(name, hint) for name, hint in hints.items())
+        self.field = ""
+        self._check_whole(fields)
+        file, line = self.contract.__penstock_where__
+        return ContractSpec(self.contract.__name__, fields, file, line)
+
+    def _hints(self) -> dict[str, Any]:
+        try:
+            hints = typing.get_type_hints(self.contract, include_extras=True)
+        except Exception as error:  # an annotation is any expression
+            self._fail(
+                f"an annotation of {self.contract.__name__} cannot be read: {error}; "
+                "import its type at module level"
+            )
+        hidden = typing.get_type_hints(Contract, include_extras=True)
+        return {name: hint for name, hint in hints.items() if name not in hidden}
+
+    def _field(self, name: str, hint: Any) -> Field:
+        self.field = name
+        if name.startswith("_"):
+            self._fail("names that begin with _ are Penstock's own; rename the field")
+        kind = self._mark(name)
+        type_, nullable, marks = self._type(hint)
+        names = [m.name for m in marks if isinstance(m, Name)]
+        field = Field(
+            name=name,
+            json_name=names[0] if names else name,
+            type=type_,
+            nullable=nullable,
+            constraints=self._constraints(type_, marks),
+            is_key=kind == "key",
+            is_born=kind == "born",
+        )
+        self._check_marks(field)
+        return field
+
+    def _mark(self, name: str) -> str:
+        """Return `key`, `born` or nothing."""
+        value = getattr(self.contract, name, None)
+        if value is None or isinstance(value, Mark):
+            return value.kind if value else ""
+        return self._fail(
+            f"has the value {value!r}, but fields have no defaults; write `| None` for a field "
+            "that may be missing"
+        )
+
+    def _check_marks(self, field: Field) -> None:
+        if field.is_key and field.nullable:
+            self._fail("is in the key and nullable; a key is always there: remove `| None`")
+        if field.is_key and isinstance(field.type, KEYLESS):
+            self._fail(
+                f"is in the key, but {field.type.words} cannot be a key; use a str, int, UUID, "
+                "date, datetime or Decimal"
+            )
+        if field.is_born and (not isinstance(field.type, DatetimeType) or field.nullable):
+            self._fail("is marked born(); its type must be `datetime`, not nullable")
+
+    def _constraints(self, type_: Type, marks: list[Any]) -> tuple[Constraint, ...]:
+        found = tuple(m for m in marks if isinstance(m, Constraint))
+        for constraint in found:
+            if reason := constraint.wrong(type_):
+                self._fail(reason)
+        return found
+
+    def _check_whole(self, fields: tuple[Field, ...]) -> None:
+        name = self.contract.__name__
+        if not fields:
+            self._fail(f"the contract {name} has no fields; write one, such as `id: UUID`")
+        born = [f.name for f in fields if f.is_born]
+        if len(born) > 1:
+            self.field = born[1]
+            self._fail(f"is born() and so is {born[0]}; a record is born once: keep one")
+        seen: dict[str, str] = {}
+        for field in fields:
+            other = seen.setdefault(field.json_name, field.name)
+            if other != field.name:
+                self.field = field.name
+                self._fail(f"has the JSON name {field.json_name!r}, which {other} has too")
+
+    # --- types ---------------------------------------------------------------------------------
+
+    def _type(self, hint: Any) -> tuple[Type, bool, list[Any]]:
+        """Take a hint apart: its type, whether it is nullable, what `Annotated` adds."""
+        marks: list[Any] = []
+        nullable = False
+        while True:
+            origin = typing.get_origin(hint)
+            if origin is typing.Annotated:
+                marks += hint.__metadata__
+                hint = hint.__origin__
+            elif origin in (typing.Union, types.UnionType):
+                hint = self._only_member(hint)
+                nullable = True
+            else:
+                return self._bare(hint, marks), nullable, marks
+
+    def _only_member(self, hint: Any) -> Any:
+        members = [a for a in typing.get_args(hint) if a is not type(None)]
+        if len(members) != 1 or len(typing.get_args(hint)) != 2:
+            self._fail(f"is a union, {hint}; only `X | None` can be a column")
+        return members[0]
+
+    def _bare(self, hint: Any, marks: list[Any]) -> Type:
+        if hint is str and any(isinstance(m, TextMark) for m in marks):
+            return TextType()
+        if hint is Decimal:
+            return self._decimal([m for m in marks if isinstance(m, Digits)])
+        if hint in PLAIN:
+            return PLAIN[hint]
+        if typing.get_origin(hint) is typing.Literal:
+            return self._choice(typing.get_args(hint))
+        if typing.get_origin(hint) is list:
+            return self._list(typing.get_args(hint)[0])
+        if isinstance(hint, type) and issubclass(hint, enum.Enum):
+            return self._choice(tuple(member.value for member in hint))
+        if isinstance(hint, type) and issubclass(hint, Contract):
+            return self._nested(hint)
+        return self._fail(
+            f"has the type {_show(hint)}, which no store holds alike; use str, Text, int, float, "
+            "bool, Annotated[Decimal, Digits(p, s)], date, datetime, UUID, bytes, Literal, Enum, "
+            "list[...] or another contract"
+        )
+
+    def _decimal(self, digits: list[Digits]) -> Type:
+        if len(digits) != 1:
+            self._fail("is a Decimal of unknown size; write Annotated[Decimal, ps.Digits(12, 2)]")
+        size = digits[0]
+        if not (1 <= size.precision <= 38 and 0 <= size.scale <= size.precision):
+            self._fail(
+                f"has Digits({size.precision}, {size.scale}); the precision is 1 to 38 and the "
+                "scale 0 to the precision"
+            )
+        return DecimalType(size.precision, size.scale)
+
+    def _choice(self, values: tuple[Any, ...]) -> Type:
+        for value in values:
+            if not isinstance(value, str) or "\0" in value:
+                self._fail(
+                    f"has the choice {value!r}; choices are strings: for numbers write "
+                    "Annotated[int, ps.OneOf(1, 2)]"
+                )
+        return ChoiceType(tuple(str(getattr(value, "value", value)) for value in values))
+
+    def _list(self, hint: Any) -> Type:
+        element, nullable, marks = self._type(hint)
+        return ListType(element, nullable, self._constraints(element, marks))
+
+    def _nested(self, contract: type[Contract]) -> Type:
+        if contract in self.outer:
+            self._fail(f"contains {contract.__name__} itself; a table cannot hold that")
+        inner = _Reader(contract, self.outer).read()
+        for field in inner.fields:
+            if field.is_born:
+                self._fail(
+                    f"holds {contract.__name__}, whose {field.name} is born(); only the "
+                    "outermost contract tells when the record was first seen"
+                )
+        return NestedType(inner.name, inner.fields)
+
+    def _fail(self, reason: str) -> NoReturn:
+        file, line = self.contract.__penstock_where__
+        where = f"{self.contract.__name__}.{self.field} " if self.field else ""
+        raise DeclarationError(
+            where + reason, file=file, line=_line_of(file, line, self.field) if file else None
+        )
+
+
+def _line_of(file: str, line: int, field: str) -> int:
+    """Find the field's line in the class that begins at `line`; the class's if not found."""
+    try:
+        tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError, SyntaxError):  # the line of the class is good enough
+        return line
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and node.lineno == line:
+            for item in node.body:
+                target = getattr(item, "target", None)
+                if isinstance(target, ast.Name) and target.id == field:
+                    return item.lineno
+    return line
+
+
+def _show(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint)
+
+
+def _codes(fields: Sequence[Field]) -> list[str]:
+    """The code of every `Check`, in order."""
+    found = []
+    for field in fields:
+        found += [c.code for c in field.constraints if isinstance(c, Check)]
+        inner = field.type.element if isinstance(field.type, ListType) else field.type
+        if isinstance(inner, NestedType):
+            found += _codes(inner.fields)
+    return found

@@ -1,0 +1,1 @@
+"""How records are laid out in bytes, and which partition their keys go to."""

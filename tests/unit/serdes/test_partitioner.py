@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from penstock.serdes.partitioner import murmur2, partition_of
+
+KAFKA = {
+    b"21": -973932308,
+    b"foobar": -790332482,
+    b"a-little-bit-long-string": -985981536,
+    b"a-little-bit-longer-string": -1486304829,
+    b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971,
+    b"abc": 479470107,
+}
+
+
+@pytest.mark.parametrize("key", KAFKA)
+def test_murmur2_is_kafkas(key: bytes) -> None:
+    assert murmur2(key) == KAFKA[key] % 2**32
+
+
+def test_partitions_drop_the_sign() -> None:
+    keys = pl.Series(list(KAFKA), dtype=pl.Binary)
+    expected = [(h % 2**32 & 0x7FFFFFFF) % 5 for h in KAFKA.values()]
+    assert partition_of(keys, 5).to_list() == expected
+    assert partition_of(keys, 1).to_list() == [0] * 6
