@@ -162,3 +162,27 @@ def close_batch(cursor: Cursor, batch: OpenBatch) -> None:
         "DELETE FROM penstock.batches WHERE id = %s AND partition = ANY(%s)",
         [batch.id, list(batch.spans)],
     )
+
+
+def finish(cursor: Cursor, batch: OpenBatch, lanes: Collection[str]) -> None:
+    """Close a batch for some of its lanes; it stays open for those whose store is away.
+
+    Args:
+        cursor: In a transaction on home.
+        batch: As it was opened or found.
+        lanes: Those that have committed it.
+    """
+    if set(lanes) >= set(batch.lanes):
+        close_batch(cursor, batch)
+        return
+    given = [batch.id, list(batch.spans)]
+    cursor.execute(
+        "UPDATE penstock.batches SET lanes = ARRAY("
+        "  SELECT lane FROM unnest(lanes) AS lane WHERE lane <> ALL(%s::text[]))"
+        " WHERE id = %s AND partition = ANY(%s)",
+        [list(lanes), *given],
+    )
+    cursor.execute(
+        "DELETE FROM penstock.batches WHERE id = %s AND partition = ANY(%s) AND lanes = '{}'",
+        given,
+    )
