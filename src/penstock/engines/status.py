@@ -11,7 +11,7 @@ from enum import StrEnum
 from threading import Lock
 from typing import Any
 
-from penstock.engines.latency import Histogram
+from penstock.home.latency import Histogram
 
 _LATENCY_WINDOW = 10.0
 _LATENCY_WINDOWS = 6

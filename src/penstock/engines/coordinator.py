@@ -1,0 +1,177 @@
+"""Brings micro-batches into the sinks of one segment, exactly once (design points 8 to 10).
+
+Home records the batch and its dead letters, every sink stages its rows, every sink commits them
+with its progress, the ledger closes. What died in between runs again with the same bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import as_completed
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from penstock import faults
+from penstock.engines import worker
+from penstock.engines.books import Books, Moved
+from penstock.engines.lanes import LanesDown, LaneWriter, gather, raise_final
+from penstock.engines.part import Part, tails
+from penstock.errors import PenstockError, Rejected, Unavailable
+from penstock.interfaces import Letter
+
+if TYPE_CHECKING:
+    from penstock.engines.feed import Feed
+    from penstock.home.batches import OpenBatch
+    from penstock.plan import MicroBatch, Outcome
+
+Planner = Callable[["MicroBatch", "OpenBatch", Mapping[str, worker.Starts]], "Outcome"]
+"""Runs the plan over a batch for lanes that stand at these starts."""
+
+
+class Coordinator:
+    """Commits micro-batches for lanes that stand together.
+
+    Args:
+        books: Home's books of the segment, for this thread.
+        writers: The lanes, claimed.
+        fingerprint: Of the plan that makes the rows.
+        moved: Told after each commit.
+    """
+
+    def __init__(
+        self,
+        books: Books,
+        writers: Sequence[LaneWriter],
+        fingerprint: str,
+        moved: Callable[[Sequence[Moved]], None] = lambda moved: None,
+    ) -> None:
+        self._books = books
+        self._writers = {writer.name: writer for writer in writers}
+        self._fingerprint = fingerprint
+        self._moved = moved
+
+    def recover(self, feed: Feed, plan: Planner) -> None:
+        """Bring the ledger up to what the stores hold, then run what was left open again.
+
+        Called once all lanes are claimed and before any new batch is read.
+        """
+        self._books.enter(self._standing())
+        for found in self._books.pending():
+            lanes = [name for name in found.lanes if name in self._writers]
+            owing = {n: self._writers[n].starts for n in lanes if self._owes(n, found)}
+            if owing:
+                batch = self._books.adopt(found)
+                micro = feed.reread(batch.spans)
+                self.write(batch, micro, plan(micro, batch, owing))
+            self._books.close(found, (), lanes)
+
+    def _standing(self) -> list[Moved]:
+        return [
+            Moved(writer.name, partition, progress)
+            for writer in self._writers.values()
+            for partition, progress in writer.progress.items()
+        ]
+
+    def _owes(self, lane: str, batch: OpenBatch) -> bool:
+        if not faults.enabled("trimming"):
+            return True
+        starts = self._writers[lane].starts
+        return any(starts.get(p, 0) < span.end for p, span in batch.spans.items())
+
+    def write(self, batch: OpenBatch, micro: MicroBatch, outcome: Outcome) -> None:
+        """Stage, commit and close one batch.
+
+        Raises:
+            LanesDown: These lanes' stores are away; the batch is closed for the other lanes.
+            Fenced: A successor owns a partition.
+            Refused: A store says a final no.
+            Unavailable: Home is away; `claim` and `recover` tell what was done.
+        """
+        tail = tails(micro)
+        parts = {
+            name: Part(self._writers[name], micro, lane, plan=self._fingerprint, tails=tail)
+            for name, lane in outcome.lanes.items()
+        }
+        down: dict[str, Unavailable] = {}
+        staged = self._stage(parts, down)
+        faults.point("staged")
+        letters = [*outcome.letters, *(x for part in staged.values() for x in part.letters)]
+        if letters or batch.attempts > 1:
+            self._letters(batch, staged, letters, micro)
+        moved = self._commit(batch, staged, micro, down)
+        faults.point("committed")
+        self._books.close(batch, moved, [name for name in batch.lanes if name not in down])
+        faults.point("closed")
+        self._moved(moved)
+        if down:
+            raise LanesDown(down)
+
+    def _stage(self, parts: dict[str, Part], down: dict[str, Unavailable]) -> dict[str, Part]:
+        futures = {name: part.writer.submit(part.stage) for name, part in parts.items()}
+        _, errors = gather(futures)
+        self._away(errors, down)
+        return {name: part for name, part in parts.items() if name not in down}
+
+    def _letters(
+        self,
+        batch: OpenBatch,
+        parts: Mapping[str, Part],
+        letters: Sequence[Letter],
+        micro: MicroBatch,
+    ) -> None:
+        named = [letter for letter in letters if not set(letter.lanes).isdisjoint(parts)]
+        self._books.record(batch, list(parts), named, _records_of(named, micro))
+
+    def _commit(
+        self,
+        batch: OpenBatch,
+        parts: Mapping[str, Part],
+        micro: MicroBatch,
+        down: dict[str, Unavailable],
+    ) -> list[Moved]:
+        """Commit every part; what a store rejects at its commit goes round without those rows."""
+        moved: list[Moved] = []
+        while parts:
+            errors: dict[str, PenstockError] = {}
+            moved += self._commit_all(parts, errors)
+            refused = {n: parts[n] for n, e in errors.items() if isinstance(e, Rejected)}
+            self._away({n: e for n, e in errors.items() if n not in refused}, down)
+            parts = self._restage(refused, down)
+            if parts:
+                everything = [letter for part in parts.values() for letter in part.letters]
+                self._letters(batch, parts, everything, micro)
+        return moved
+
+    def _commit_all(
+        self, parts: Mapping[str, Part], errors: dict[str, PenstockError]
+    ) -> list[Moved]:
+        faults.point("committing")
+        futures = {name: part.writer.submit(part.commit) for name, part in parts.items()}
+        for left, _ in enumerate(as_completed(futures.values()), 1 - len(futures)):
+            if left < 0:
+                faults.point("between-sinks")
+        results, failed = gather(futures)
+        errors.update(failed)
+        return [step for steps in results.values() for step in steps]
+
+    def _restage(self, parts: dict[str, Part], down: dict[str, Unavailable]) -> dict[str, Part]:
+        futures = {name: part.writer.submit(part.restage) for name, part in parts.items()}
+        _, errors = gather(futures)
+        self._away(errors, down)
+        return {name: part for name, part in parts.items() if name not in down}
+
+    @staticmethod
+    def _away(errors: Mapping[str, PenstockError], down: dict[str, Unavailable]) -> None:
+        raise_final(list(errors.values()))
+        down.update({n: e for n, e in errors.items() if isinstance(e, Unavailable)})
+
+
+def _records_of(letters: Sequence[Letter], micro: MicroBatch) -> pl.DataFrame:
+    """The log records that letters are about, each once."""
+    positions = pl.DataFrame(
+        {(x.position.partition, x.position.offset): None for x in letters}.keys(),
+        schema={"partition": pl.Int32, "offset": pl.Int64},
+        orient="row",
+    )
+    return micro.records.join(positions, on=["partition", "offset"], how="semi")

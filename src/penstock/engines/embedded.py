@@ -1,0 +1,177 @@
+"""The embedded engine: sources, segments and leases as threads of this process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING
+
+from penstock import plan
+from penstock.engines.moving import Place
+from penstock.engines.options import Options
+from penstock.engines.ownership import Ownership
+from penstock.engines.planning import Planning
+from penstock.engines.replaying import ReplayLog
+from penstock.engines.segment import SegmentRun
+from penstock.engines.status import Board
+from penstock.engines.stopping import Stop
+from penstock.engines.systems import ROOT, Systems
+from penstock.errors import CheckError, Unavailable
+from penstock.faults import Stopped
+from penstock.plan import REPLAY
+
+if TYPE_CHECKING:
+    from penstock.pipeline import Pipeline
+    from penstock.plan import Segment
+    from penstock.profile import Profile
+
+_LOOK = 0.05
+"""Seconds between two looks of the main thread."""
+
+
+class Embedded:
+    """Runs a pipeline in this process.
+
+    Args:
+        pipeline: What to run.
+        profile: On which systems.
+        options: How.
+        board: Where it says what it does.
+        root: Directory of the embedded PostgreSQL.
+
+    Example:
+        >>> Embedded(pipeline, profile.load(), Options(until_idle=True)).run()
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        profile: Profile,
+        options: Options | None = None,
+        *,
+        board: Board | None = None,
+        root: Path = ROOT,
+    ) -> None:
+        self.board = board or Board()
+        self._pipeline = pipeline
+        self._profile = profile
+        self._options = options or Options()
+        self._root = root
+        self._asked = False
+        self._stop = Stop()
+        self._errors: list[BaseException] = []
+        self._runs: list[SegmentRun] = []
+        self._sources: list[Thread] = []
+
+    def stop(self) -> None:
+        """Ask for an end after the micro-batches under way; safe in a signal handler."""
+        self._asked = True
+
+    def run(self) -> None:
+        """Run until stopped, idle or out of time, as the options say.
+
+        Raises:
+            CheckError: The program cannot start on this profile.
+            PlanFailed, Refused: A segment stopped for good; the others were stopped in order.
+            Unavailable: Home cannot be reached at the start.
+        """
+        segments = plan.compile(self._pipeline)
+        findings = plan.validate(segments, self._profile)
+        if findings:
+            raise CheckError([str(finding) for finding in findings])
+        with ExitStack() as stack:
+            systems = stack.enter_context(Systems(self._profile, self._pipeline.name, self._root))
+            self._work(segments, systems)
+        if self._errors:
+            raise self._errors[0]
+
+    def _work(self, segments: Sequence[Segment], systems: Systems) -> None:
+        with systems.home("leases") as home:
+            ownership = Ownership(
+                home,
+                self._pipeline.name,
+                self._options.lease_seconds,
+                take_over=self._options.take_over,
+                revive=systems.revive,
+            )
+            beat = ownership.start(self._stop)
+            threads = self._start(segments, systems, ownership)
+            try:
+                self._watch(systems)
+            finally:
+                self._stop.set()
+                for run in self._runs:
+                    run.interrupt()
+                for thread in threads:
+                    thread.join()
+                ownership.recheck()
+                beat.join()
+                ownership.release()
+
+    def _start(
+        self, segments: Sequence[Segment], systems: Systems, ownership: Ownership
+    ) -> list[Thread]:
+        threads = []
+        for segment in segments:
+            if self._options.segments:
+                place = Place(
+                    self._pipeline.name,
+                    segment,
+                    systems,
+                    self.board,
+                    self._stop,
+                    Planning(segment),
+                )
+                run = SegmentRun(place, ownership)
+                self._runs.append(run)
+                threads.append(self._thread(f"segment {segment.name}", run.run))
+        return threads
+
+    def _thread(self, name: str, work: Callable[[], None]) -> Thread:
+        def body() -> None:
+            try:
+                work()
+            except Stopped:
+                pass
+            except BaseException as error:
+                self._errors.append(error)
+
+        thread = Thread(target=body, name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def _watch(self, systems: Systems) -> None:
+        """Wait until the run is over."""
+        limit = self._options.for_seconds
+        deadline = None if limit is None else time.monotonic() + limit
+        with ExitStack() as stack:
+            while not (self._asked or self._errors):
+                if deadline is not None and time.monotonic() > deadline:
+                    return
+                if self._options.until_idle and self._idle(systems, stack):
+                    return
+                time.sleep(_LOOK)
+
+    def _idle(self, systems: Systems, stack: ExitStack) -> bool:
+        """Whether the sources have ended and every lane is at its log's end."""
+        if any(thread.is_alive() for thread in self._sources):
+            return False
+        try:
+            return all(self._done(run, systems) for run in self._runs)
+        except Unavailable:
+            return False
+
+    def _done(self, run: SegmentRun, systems: Systems) -> bool:
+        log = systems.log(run.place.segment)
+        try:
+            ends = {partition: span.end for partition, span in log.spans().items()}
+            with systems.home() as home:
+                replays = ReplayLog(
+                    home, self._pipeline.name, run.place.segment.name, log.identity()
+                )
+                return run.reached({**ends, REPLAY: replays.end()})
+        finally:
+            log.close()

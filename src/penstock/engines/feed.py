@@ -1,0 +1,89 @@
+"""A segment's log and its replay log, read as micro-batches with order stamps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from penstock.interfaces import Limits, Log, LogBatch, Span
+from penstock.plan import REPLAY, MicroBatch
+
+if TYPE_CHECKING:
+    from penstock.engines.replaying import ReplayLog
+
+_LOOK = 1.0
+"""Seconds between two looks into the replay log, and at the log's ends."""
+
+
+class Feed:
+    """What one group of lanes reads. One object serves one thread.
+
+    Args:
+        log: The segment's log.
+        replays: The segment's replay log.
+        bases: Order bases of the log's partitions.
+    """
+
+    def __init__(self, log: Log, replays: ReplayLog, bases: Mapping[int, int]) -> None:
+        self._log = log
+        self._replays = replays
+        self._bases = dict(bases)
+        self._looked = 0.0
+        self.ends: Mapping[int, int] = {}
+        """Ends of the log and the replay log, as of the last look."""
+
+    def read(self, starts: Mapping[int, int], limits: Limits) -> MicroBatch | None:
+        """Read what there is from `starts`; None at the end. A replay comes as a batch alone."""
+        if time.monotonic() - self._looked > _LOOK:
+            self.look()
+            if REPLAY in starts and self.ends.get(REPLAY, 0) > starts[REPLAY]:
+                return self._replays.read(starts[REPLAY], limits)
+        own = {p: start for p, start in starts.items() if p != REPLAY}
+        found = self._log.read(own, limits) if own else None
+        if found is None or not any(len(span) for span in found.spans.values()):
+            return None
+        return self._stamped(found)
+
+    def look(self) -> None:
+        """Learn where the logs end now."""
+        ends = {partition: span.end for partition, span in self._log.spans().items()}
+        self.ends = {**ends, REPLAY: self._replays.end()}
+        self._looked = time.monotonic()
+
+    def reread(self, spans: Mapping[int, Span]) -> MicroBatch:
+        """Read exactly these spans."""
+        if REPLAY in spans:
+            return self._replays.reread(spans[REPLAY])
+        return self._stamped(self._log.reread(spans))
+
+    def wait(self, starts: Mapping[int, int], timeout: float) -> None:
+        """Wait for a record at or past `starts`."""
+        own = {p: start for p, start in starts.items() if p != REPLAY}
+        if own:
+            self._log.wait(own, timeout)
+        else:
+            time.sleep(timeout)
+
+    def wake(self) -> None:
+        """End a `wait` now; from any thread."""
+        self._log.wake()
+
+    def close(self) -> None:
+        """Release connections."""
+        self._log.close()
+
+    @staticmethod
+    def full(batch: MicroBatch, limits: Limits) -> bool:
+        """Whether more is likely to wait behind this batch."""
+        many = batch.records.height * 2 >= limits.records
+        return many or batch.records.estimated_size() * 2 >= limits.bytes
+
+    def _stamped(self, found: LogBatch) -> MicroBatch:
+        spans = {p: span for p, span in found.spans.items() if len(span)}
+        base = pl.col("partition").replace_strict(self._bases, return_dtype=pl.Int64)
+        return MicroBatch(
+            spans, found.records.with_columns((base + pl.col("offset")).alias("order"))
+        )

@@ -1,0 +1,237 @@
+"""Moves a segment's lanes through the partitions that this process holds.
+
+Lanes that stand together form the group. A lane whose store is away, or that is new or far behind,
+catches up on a thread of its own and joins the group again when it is near; so one store that is
+away never stops another lane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from threading import Condition, Thread
+from typing import TYPE_CHECKING
+
+from penstock.engines.books import Books, Moved
+from penstock.engines.feed import Feed
+from penstock.engines.group import Desk, Group
+from penstock.engines.lanes import LanesDown, LaneWriter, claim_all
+from penstock.engines.replaying import ReplayLog
+from penstock.engines.status import Board, State
+from penstock.engines.stopping import Stop, delays
+from penstock.errors import Unavailable
+from penstock.home import orders
+from penstock.interfaces import LaneKey
+
+if TYPE_CHECKING:
+    from penstock.engines.planning import Planning
+    from penstock.engines.systems import Systems
+    from penstock.plan import Segment
+
+NEAR = 1_000
+"""Offsets behind the group within which a lane joins it, whatever a micro-batch holds."""
+
+PATIENCE = 0.5
+"""Seconds between two looks while there is nothing to do."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a segment's run works with."""
+
+    pipeline: str
+    segment: Segment
+    systems: Systems
+    board: Board
+    stop: Stop
+    planning: Planning
+
+    def revive(self) -> None:
+        """Bring back what Penstock itself runs; if that fails, the caller's next attempt does."""
+        with suppress(Unavailable):
+            self.systems.revive()
+
+
+class Moving:
+    """Moves all lanes of a segment until stopped or interrupted.
+
+    Args:
+        place: The segment and its surroundings.
+        log_id: Identity of its log.
+        epochs: The partitions held, the replay log's among them.
+    """
+
+    def __init__(self, place: Place, log_id: str, epochs: Mapping[int, int]) -> None:
+        self._place = place
+        self._log_id = log_id
+        self._epochs = dict(epochs)
+        self._changed = Condition()
+        self._interrupted = False
+        self._group: list[LaneWriter] = []
+        self._joining: list[LaneWriter] = []
+        self._threads: list[Thread] = []
+        self._feeds: list[Feed] = []
+        self._error: BaseException | None = None
+        self.writers = [
+            LaneWriter(lane.name, partial(place.systems.sink, lane, self._key(lane.name)))
+            for lane in place.segment.lanes
+        ]
+
+    def _key(self, lane: str) -> LaneKey:
+        return LaneKey(self._place.pipeline, self._log_id, self._place.segment.name, lane)
+
+    def interrupt(self) -> None:
+        """End soon, after the micro-batches under way; from any thread."""
+        with self._changed:
+            self._interrupted = True
+        self._wake()
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+            feeds = list(self._feeds)
+        for feed in feeds:
+            feed.wake()
+
+    @property
+    def _going(self) -> bool:
+        return not (self._interrupted or self._place.stop.asked or self._error)
+
+    def run(self) -> None:
+        """Move the lanes; what a lane's own thread died of is raised here, too."""
+        try:
+            with self._desk() as desk:
+                self._move_all(desk)
+        finally:
+            self.interrupt()
+            for thread in self._threads:
+                thread.join()
+            for writer in self.writers:
+                writer.close()
+        if self._error is not None:
+            raise self._error
+
+    def _move_all(self, desk: Desk) -> None:
+        down = claim_all(self.writers, self._epochs)
+        up = [writer for writer in self.writers if writer.name not in down]
+        behind = [writer for writer in up if _lag(writer, up) > NEAR]
+        self._group = [writer for writer in up if writer not in behind]
+        for writer in behind:
+            self._leave(writer, State.CATCHING_UP)
+        for name, error in down.items():
+            self._leave(self._writer(name), State.WAITING, str(error))
+        while self._going:
+            self._admit()
+            if self._group:
+                self._move_group(desk)
+            else:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._joining or not self._going, PATIENCE)
+
+    def _admit(self) -> None:
+        with self._changed:
+            self._group += self._joining
+            self._joining = []
+
+    def _move_group(self, desk: Desk) -> None:
+        group = self._grouped(desk, self._group)
+        try:
+            group.recover()
+            for writer in self._group:
+                self._say(writer.name, State.RUNNING)
+            group.run(lambda: self._going and not self._joining)
+        except LanesDown as away:
+            self._group = [writer for writer in self._group if writer.name not in away.errors]
+            for name, error in away.errors.items():
+                self._leave(self._writer(name), State.WAITING, str(error))
+
+    def _leave(self, writer: LaneWriter, state: State, reason: str = "") -> None:
+        """Let a lane go on alone."""
+        self._say(writer.name, state, reason)
+        thread = Thread(
+            target=self._catch_up, args=(writer,), name=f"catch up {writer.name}", daemon=True
+        )
+        self._threads.append(thread)
+        thread.start()
+
+    def _catch_up(self, writer: LaneWriter) -> None:
+        waits = delays()
+        try:
+            while self._going:
+                try:
+                    self._follow(writer)
+                    return
+                except Unavailable as error:
+                    self._say(writer.name, State.WAITING, str(error))
+                    with self._changed:
+                        self._changed.wait_for(lambda: not self._going, next(waits))
+                    self._place.revive()
+        except BaseException as error:
+            self._error = error
+            self._wake()
+
+    def _follow(self, writer: LaneWriter) -> None:
+        """Bring a lane near the group, then let it join."""
+        writer.claim(self._epochs)
+        with self._desk() as desk:
+            group = self._grouped(desk, [writer])
+            if not self._near(writer, 0):
+                self._say(writer.name, State.CATCHING_UP)
+                group.recover()
+                group.run(lambda: self._going and not self._near(writer, group.last))
+        with self._changed:
+            self._joining.append(writer)
+        self._wake()
+
+    def _near(self, writer: LaneWriter, batch: int) -> bool:
+        return not self._group or _lag(writer, self._group) <= max(NEAR, 2 * batch)
+
+    def _grouped(self, desk: Desk, writers: Sequence[LaneWriter]) -> Group:
+        return Group(desk, list(writers), self._place.planning, partial(self._moved, desk.feed))
+
+    def _moved(self, feed: Feed, moved: Sequence[Moved]) -> None:
+        segment, board = self._place.segment.name, self._place.board
+        for step in moved:
+            board.moved(
+                segment, step.lane, records=step.records, dead=step.dead, latency=step.latency
+            )
+        for lane in {step.lane for step in moved}:
+            starts = self._writer(lane).starts
+            behind = (max(0, end - starts.get(p, end)) for p, end in feed.ends.items())
+            board.lag(segment, lane, sum(behind))
+
+    def _say(self, lane: str, state: State, reason: str = "") -> None:
+        self._place.board.lane(self._place.segment.name, lane, state, reason)
+
+    def _writer(self, lane: str) -> LaneWriter:
+        return next(writer for writer in self.writers if writer.name == lane)
+
+    @contextmanager
+    def _desk(self) -> Iterator[Desk]:
+        """Connect to the log and to home, for one group."""
+        place = self._place
+        with ExitStack() as stack:
+            log = place.systems.log(place.segment)
+            stack.callback(log.close)
+            homes = [stack.enter_context(place.systems.home()) for _ in range(3)]
+            with homes[0].transaction() as cursor:
+                ends = {partition: span.end for partition, span in log.spans().items()}
+                bases = orders.bases(cursor, self._log_id, ends)
+            replays = ReplayLog(homes[0], place.pipeline, place.segment.name, self._log_id)
+            feed = Feed(log, replays, bases)
+            self._feeds.append(feed)
+            stack.callback(self._feeds.remove, feed)
+            books = (
+                Books(home, place.pipeline, self._log_id, place.segment.name, self._epochs)
+                for home in homes[1:]
+            )
+            yield Desk(feed, *books)
+
+
+def _lag(writer: LaneWriter, others: Sequence[LaneWriter]) -> int:
+    """Offsets by which a lane is behind the foremost of the others."""
+    starts = writer.starts
+    front = {p: max(o.starts.get(p, 0) for o in others) for p in starts}
+    return sum(max(0, front[p] - start) for p, start in starts.items())

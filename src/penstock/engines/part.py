@@ -1,0 +1,162 @@
+"""One lane's share of a micro-batch: its rows, its letters, its steps of progress."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from penstock import faults
+from penstock.engines import worker
+from penstock.engines.books import Moved
+from penstock.engines.lanes import LaneWriter
+from penstock.errors import Refused, Rejected, Unavailable
+from penstock.home.latency import Histogram
+from penstock.interfaces import (
+    Cause,
+    Counts,
+    Letter,
+    Position,
+    Progress,
+    Receipt,
+    Sink,
+    Step,
+)
+from penstock.plan import REPLAY
+
+if TYPE_CHECKING:
+    from penstock.plan import LaneOutcome, MicroBatch
+
+Tail = tuple[Position, str]
+"""A partition's last record and its fingerprint."""
+
+
+class Part:
+    """What one lane does with a micro-batch. Its methods with a sink run on the lane's thread.
+
+    Args:
+        writer: The lane.
+        batch: The micro-batch.
+        outcome: The lane's rows and counts.
+        plan: Fingerprint of the plan.
+        tails: For each partition its last record.
+    """
+
+    def __init__(
+        self,
+        writer: LaneWriter,
+        batch: MicroBatch,
+        outcome: LaneOutcome,
+        *,
+        plan: str,
+        tails: Mapping[int, Tail],
+    ) -> None:
+        self.writer = writer
+        self.letters: list[Letter] = []
+        self._batch = batch
+        self._rows = outcome.rows
+        self._counts = dict(outcome.counts)
+        self._plan = plan
+        self._tails = tails
+        self._receipts: list[Receipt] = []
+
+    def stage(self, sink: Sink) -> None:
+        """Stage the rows; those that the store rejects become letters."""
+        try:
+            self._stage(sink)
+        except Rejected:
+            self.restage(sink)
+
+    def restage(self, sink: Sink) -> None:
+        """Begin again without the rows that the store rejects."""
+        sink.rollback()
+        rejected = sink.isolate(self._rows)
+        if not rejected:
+            raise Refused(
+                f"{self.writer.name}: the store rejects the rows of a micro-batch together and "
+                "takes each alone; look at deferred constraints and triggers of its table"
+            )
+        self._bury(dict(rejected))
+        self._stage(sink)
+
+    def _stage(self, sink: Sink) -> None:
+        self._receipts = list(worker.stage(sink, self._rows))
+        staged = sum(receipt.total for receipt in self._receipts)
+        if staged != self._rows.height and faults.enabled("staged-count"):
+            sink.rollback()
+            raise Unavailable(
+                f"{self.writer.name} staged {staged} of {self._rows.height} rows; trying again"
+            )
+
+    def _bury(self, rejected: Mapping[int, Rejected]) -> None:
+        for number, error in rejected.items():
+            row = self._rows.row(number, named=True)
+            position = Position(row["_partition"], row["_offset"], row["_index"])
+            rule = f"the store rejects the row ({error.code})" if error.code else "rejected"
+            cause = Cause("store", rule, detail=str(error))
+            self.letters.append(Letter(position, (self.writer.name,), cause))
+            counted = REPLAY if REPLAY in self._batch.spans else position.partition
+            self._counts[counted] += Counts(dead=1)
+        keep = pl.Series(range(self._rows.height)).is_in(list(rejected)).not_()
+        self._rows = self._rows.filter(keep)
+
+    def commit(self, sink: Sink) -> list[Moved]:
+        """Commit what is staged with the progress after it."""
+        steps = self._steps()
+        stored = sink.commit(self._receipts, steps)
+        latency = self._latency()
+        self.writer.progress.update(stored)
+        return [
+            Moved(
+                self.writer.name,
+                partition,
+                progress,
+                records=progress.totals.records - steps[partition].before.totals.records,
+                dead=progress.totals.dead - steps[partition].before.totals.dead,
+                latency=latency.get(partition, Histogram()),
+            )
+            for partition, progress in stored.items()
+        ]
+
+    def _steps(self) -> dict[int, Step]:
+        return {
+            partition: self._step(self.writer.progress[partition], partition, span.end)
+            for partition, span in self._batch.spans.items()
+            if self.writer.progress[partition].next < span.end or not faults.enabled("trimming")
+        }
+
+    def _step(self, before: Progress, partition: int, end: int) -> Step:
+        last, tail = self._tails.get(partition, (before.last, ""))
+        totals = before.totals + self._counts[partition]
+        after = replace(before, next=end, totals=totals, last=last, plan=self._plan, tail=tail)
+        return Step(before, after)
+
+    def _latency(self) -> dict[int, Histogram]:
+        if REPLAY in self._batch.spans:
+            return {}
+        return {
+            int(partition): Histogram.since(rows["_born"])
+            for (partition,), rows in self._rows.select("_partition", "_born").group_by(
+                "_partition"
+            )
+        }
+
+
+def tails(batch: MicroBatch) -> dict[int, Tail]:
+    """Fingerprint the last record of each partition, to recognise the log by it later."""
+    if REPLAY in batch.spans:
+        return {}
+    found = batch.records.group_by("partition").last()
+    return {
+        row["partition"]: (Position(row["partition"], row["offset"]), fingerprint(row))
+        for row in found.iter_rows(named=True)
+    }
+
+
+def fingerprint(record: Mapping[str, object]) -> str:
+    """Name a log record by its content."""
+    parts = (record["offset"], record["key"], record["value"], record["born"])
+    return blake2b(repr(parts).encode(), digest_size=8).hexdigest()

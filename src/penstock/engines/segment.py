@@ -1,0 +1,90 @@
+"""One segment at work in this process: takes partitions and moves its lanes through them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from penstock.engines.moving import Moving, Place
+from penstock.engines.status import State
+from penstock.engines.stopping import delays
+from penstock.errors import Fenced, Unavailable
+from penstock.plan import REPLAY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from penstock.engines.ownership import Ownership
+
+PATIENCE = 1.0
+"""Seconds between two looks while no partition is held."""
+
+
+class SegmentRun:
+    """Runs one segment until the place's stop; `run` is the body of its thread.
+
+    Args:
+        place: The segment and its surroundings.
+        ownership: The leases.
+    """
+
+    def __init__(self, place: Place, ownership: Ownership) -> None:
+        self.place = place
+        self._ownership = ownership
+        self._moving: Moving | None = None
+        for lane in place.segment.lanes:
+            place.board.add_lane(place.segment.name, lane.name)
+
+    def run(self) -> None:
+        """Work until asked to stop; whatever is away is waited for."""
+        waits = delays()
+        while not self.place.stop.asked:
+            try:
+                self._work()
+                waits = delays()
+            except Unavailable as error:
+                self._say(State.WAITING, str(error))
+                self.place.stop.wait(next(waits))
+                self.place.revive()
+            except Fenced as error:
+                self._say(State.STANDING_BY, str(error))
+                self._ownership.recheck()
+                self.place.stop.wait(PATIENCE)
+
+    def _work(self) -> None:
+        """Work with the partitions held until they change, or wait for some."""
+        name = self.place.segment.name
+        log = self.place.systems.log(self.place.segment)
+        try:
+            log_id, partitions = log.identity(), [*log.spans(), REPLAY]
+        finally:
+            log.close()
+        self._ownership.want(name, partitions, self.interrupt)
+        epochs = self._ownership.owned(name, PATIENCE)
+        if not epochs:
+            self._say(State.STANDING_BY, self._ownership.holders(name))
+            return
+        self._moving = Moving(self.place, log_id, epochs)
+        try:
+            self._moving.run()
+        finally:
+            self._moving = None
+
+    def interrupt(self) -> None:
+        """Form anew: the partitions held have changed, or all shall end."""
+        moving = self._moving
+        if moving is not None:
+            moving.interrupt()
+
+    def reached(self, ends: Mapping[int, int]) -> bool:
+        """Whether every lane has taken everything before these ends, of the partitions held."""
+        moving = self._moving
+        if moving is None:
+            return False
+        return all(
+            writer.progress and all(ends.get(p, 0) <= at for p, at in writer.starts.items())
+            for writer in moving.writers
+        )
+
+    def _say(self, state: State, reason: str = "") -> None:
+        for lane in self.place.segment.lanes:
+            self.place.board.lane(self.place.segment.name, lane.name, state, reason)
