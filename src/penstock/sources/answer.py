@@ -1,0 +1,92 @@
+"""What an HTTP answer means to a source: take it, ask later, or a final no. No connection here."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from penstock.errors import PenstockError, Refused, Unavailable
+
+if TYPE_CHECKING:
+    import httpx
+
+_ASK_LATER = frozenset({408, 425, 429})
+_LONGEST_REST = 86400.0
+_SHOWN = 300
+
+
+def judge(response: httpx.Response, place: str, now: datetime) -> PenstockError | None:
+    """Say what is wrong with an answer by its status and beginning.
+
+    Args:
+        response: The answer; when it is a final no, the beginning of its body is read.
+        place: Where it came from, for the message.
+        now: The time, to count from when the answer names a date to ask again at.
+
+    Returns:
+        `Unavailable` to ask again later, `Refused` for a final no, None when it is good.
+    """
+    status = response.status_code
+    if 200 <= status < 300:
+        return None
+    said = f"{place} answered {status} {response.reason_phrase}".rstrip()
+    if status in _ASK_LATER or status >= 500:
+        return Unavailable(said, retry_after=retry_after(response.headers.get("retry-after"), now))
+    return Refused(f"{said}; check the address and the credentials{_beginning(response)}")
+
+
+def retry_after(value: str | None, now: datetime) -> float | None:
+    """Read the header `Retry-After`: seconds or a date; None when there is none or it is neither.
+
+    A day is the longest rest that is kept to.
+    """
+    if value is None:
+        return None
+    try:
+        rest = float(value)
+    except ValueError:
+        rest = _until(value, now)
+    return None if math.isnan(rest) else min(max(rest, 0.0), _LONGEST_REST)
+
+
+def count_records(body: bytes, path: tuple[str, ...]) -> int | None:
+    """How many records the list at `path` holds; None when there is no such list.
+
+    Nothing is built of the records themselves, so that a large body costs little memory.
+    """
+    part = msgspec.Raw(body)
+    try:
+        for name in path:
+            part = msgspec.json.decode(part, type=dict[str, msgspec.Raw])[name]
+        return len(msgspec.json.decode(part, type=list[msgspec.Raw]))
+    except (msgspec.MsgspecError, KeyError, UnicodeError, RecursionError):
+        return None
+
+
+def _until(date: str, now: datetime) -> float:
+    try:
+        then = parsedate_to_datetime(date)
+    except ValueError:
+        return math.nan
+    aware = then if then.tzinfo else then.replace(tzinfo=UTC)
+    return (aware - now).total_seconds()
+
+
+def _beginning(response: httpx.Response) -> str:
+    """The start of the body, as a hint; a body that cannot be read leaves the answer a no."""
+    import httpx
+
+    start = b""
+    try:
+        for chunk in response.iter_bytes(_SHOWN):
+            start += chunk
+            if len(start) >= _SHOWN:
+                break
+    except httpx.HTTPError as error:
+        return f" ({type(error).__name__} while reading why)"
+    text = " ".join(start[:_SHOWN].decode("utf-8", "replace").split())
+    return f": {text}" if text else ""

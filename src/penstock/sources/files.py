@@ -1,0 +1,180 @@
+"""The `Files` source: NDJSON files that may grow, be rotated, and be joined by new ones.
+
+Guarantee: every line that ends in a newline is landed once, byte for byte. Lines that were
+appended and gone again between two polls (truncated, rotated out of the pattern) cannot be read;
+that a file shrank or was replaced is said in the log and in the response's headers.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from penstock.errors import Refused, Unavailable
+from penstock.interfaces import Clock, Cursor, Framing, Response, Span
+from penstock.profile import EnvVar
+from penstock.sources.declared import require, seconds
+from penstock.sources.marks import Mark, Marks, identity, seal
+
+_CHUNK = 256 * 1024
+_LONGEST_LINE = 256 * 1024 * 1024
+_WILD = re.compile(r"[*?\[]")
+
+_log = logging.getLogger(__name__)
+
+
+class Files:
+    """Read NDJSON: a file, all files of a folder, or those that match a pattern.
+
+    Files are taken in the order of their names, in pieces of whole lines. With `every` they are
+    watched: a file may grow, a last line is taken when its newline has come, new files join.
+    Without, they are read once, and a last line counts without a newline.
+
+    A file is known again by its inode and its bytes: renamed within the pattern it goes on where
+    it stood; truncated or replaced by other bytes it begins anew. To lose nothing when files are
+    rotated, let the pattern cover the rotated names (`"logs/app.log*"`). Hidden files of a folder
+    are passed over. A file that cannot be read is waited for, after the others were read.
+
+    Args:
+        path: The file, folder or pattern (`*`, `?`, `[…]`, `**`). A variable is read when opened.
+        every: Seconds (or `"1s"`) from the end of one poll to the next; None to read once.
+
+    Example:
+        `ps.Files("inbox/*.ndjson", every="1s")`
+    """
+
+    framing = Framing(lines=True)
+
+    def __init__(
+        self, path: str | os.PathLike[str] | EnvVar, *, every: str | float | None = None
+    ) -> None:
+        require(bool(path), "Files needs the path of a file or folder, or a pattern")
+        self.every = None if every is None else seconds(every, "every")
+        self._path = path
+        self._said: set[tuple[str, Mark]] = set()
+
+    def describe(self) -> str:
+        shown = f"${self._path.name}" if isinstance(self._path, EnvVar) else os.fspath(self._path)
+        return f"files {shown}"
+
+    def check(self) -> None:
+        for path in self._paths():
+            with _opened(path):
+                pass
+
+    def poll(self, cursor: Cursor, clock: Clock) -> Iterator[Response]:
+        paths = {_text(path): path for path in self._paths()}
+        stats = _stats(paths)
+        marks = Marks(cursor, stats)
+        unreadable: Unavailable | None = None
+        for name, stat in stats.items():
+            try:
+                if not marks.unchanged(name, stat):
+                    yield from self._read(name, paths[name], marks)
+            except Unavailable as error:
+                unreadable = error
+        if unreadable is not None:
+            raise unreadable
+
+    def _paths(self) -> list[Path]:
+        """The files there are now, by name."""
+        text = self._path.resolve() if isinstance(self._path, EnvVar) else os.fspath(self._path)
+        path = Path(text)
+        with _system_errors(path):
+            if path.is_dir():
+                return sorted(p for p in path.iterdir() if p.is_file() and p.name[0] != ".")
+            if not path.exists() and _WILD.search(text):
+                return _matching(path)
+        return [path]
+
+    def _read(self, name: str, path: Path, marks: Marks) -> Iterator[Response]:
+        with _opened(path) as descriptor:
+            mark, lost = marks.find(name, descriptor)
+            facts = {"file": name} | self._say(name, lost, descriptor)
+            stat = os.fstat(descriptor)
+            for piece in self._pieces(name, descriptor, Span(mark.offset, stat.st_size)):
+                start, end = mark.offset, mark.offset + len(piece)
+                mark = Mark(name, end, stat.st_mtime_ns, seal(descriptor, end))
+                marks.move(name, mark)
+                yield Response(piece, marks.cursor(), {**facts, "offset": str(start)})
+
+    def _pieces(self, name: str, descriptor: int, span: Span) -> Iterator[bytes]:
+        """Whole lines of a span of bytes: to the file's present end, so that a poll ends."""
+        start, end = span.start, span.end
+        begun = bytearray()
+        while start + len(begun) < end:
+            at = start + len(begun)
+            block = os.pread(descriptor, min(_CHUNK, end - at), at)
+            if not block:
+                break
+            whole = block.rfind(b"\n") + 1
+            begun += block[:whole] if whole else block
+            if whole:
+                yield bytes(begun)
+                start += len(begun)
+                begun.clear()
+            elif len(begun) > _LONGEST_LINE:
+                raise Refused(f"the line at byte {start} of {name} is over {_LONGEST_LINE:,} bytes")
+        if begun and self.every is None:
+            yield bytes(begun)
+
+    def _say(self, name: str, lost: Mark | None, descriptor: int) -> dict[str, str]:
+        if lost is None:
+            return {}
+        size = os.fstat(descriptor).st_size
+        how = "shrank" if size < lost.offset else "was replaced"
+        note = f"{how} after byte {lost.offset}; read from its beginning"
+        if (name, lost) not in self._said:
+            self._said.add((name, lost))
+            _log.warning("%s %s", name, note)
+        return {"note": note}
+
+
+def _matching(pattern: Path) -> list[Path]:
+    """Files that match; their folder must be there, or nothing could ever be found."""
+    parts = pattern.parts
+    first = next(n for n, part in enumerate(parts) if _WILD.search(part))
+    folder = Path(*parts[:first])
+    if not folder.is_dir():
+        raise Unavailable(f"the folder {folder} does not exist; create it or correct the pattern")
+    return sorted(p for p in folder.glob(str(Path(*parts[first:]))) if p.is_file())
+
+
+def _text(path: Path) -> str:
+    """A path as a cursor can hold it: names of files need not be UTF-8, JSON must."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _stats(paths: Mapping[str, Path]) -> dict[str, os.stat_result]:
+    """What the system says of the files; one with two names counts under the first."""
+    stats: dict[str, os.stat_result] = {}
+    known: set[str] = set()
+    for name, path in paths.items():
+        with _system_errors(path):
+            stat = path.stat()
+        if identity(stat) not in known:
+            known.add(identity(stat))
+            stats[name] = stat
+    return stats
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    with _system_errors(path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def _system_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be read: {error.strerror or error}") from error
