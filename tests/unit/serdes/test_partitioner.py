@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from penstock.serdes.partitioner import murmur2, partition_of
 
@@ -25,3 +27,9 @@ def test_partitions_drop_the_sign() -> None:
     expected = [(h % 2**32 & 0x7FFFFFFF) % 5 for h in KAFKA.values()]
     assert partition_of(keys, 5).to_list() == expected
     assert partition_of(keys, 1).to_list() == [0] * 6
+
+
+@given(st.lists(st.binary(max_size=40) | st.binary(min_size=250, max_size=270)))
+def test_columns_hash_as_single_keys_do(keys: list[bytes]) -> None:
+    expected = [(murmur2(key) & 0x7FFFFFFF) % 7 for key in keys]
+    assert partition_of(pl.Series(keys, dtype=pl.Binary), 7).to_list() == expected
