@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 
-from penstock.home import leases
+from penstock.home import leases, letters
 from penstock.home.database import Cursor
 from penstock.interfaces import Span
 
@@ -61,6 +61,7 @@ def open_batch(cursor: Cursor, batch: OpenBatch) -> OpenBatch:
         Fenced: A successor has taken one of its partitions.
     """
     leases.check(cursor, batch.pipeline, batch.segment, batch.epochs)
+    letters.forget(cursor, batch, batch.lanes)
     partitions = list(batch.spans)
     cursor.execute(
         "WITH given AS MATERIALIZED (SELECT nextval('penstock.batch_ids') AS id)"
@@ -149,40 +150,27 @@ def adopt(cursor: Cursor, batch: OpenBatch, epochs: Mapping[int, int]) -> OpenBa
     return replace(batch, epochs=mine, attempts=batch.attempts + 1)
 
 
-def close_batch(cursor: Cursor, batch: OpenBatch) -> None:
-    """Forget a batch that all its lanes have committed; in the transaction of the ledger's close.
-
-    Doing it again does nothing.
-
-    Args:
-        cursor: In a transaction on home.
-        batch: Its partitions are closed; those that somebody else finishes stay.
-    """
-    cursor.execute(
-        "DELETE FROM penstock.batches WHERE id = %s AND partition = ANY(%s)",
-        [batch.id, list(batch.spans)],
-    )
-
-
 def finish(cursor: Cursor, batch: OpenBatch, lanes: Collection[str]) -> None:
-    """Close a batch for some of its lanes; it stays open for those whose store is away.
+    """Close a batch for lanes that have committed it; in the transaction of the ledger's close.
+
+    It stays open for the others. Doing it again does nothing.
 
     Args:
         cursor: In a transaction on home.
-        batch: As it was opened or found.
-        lanes: Those that have committed it.
+        batch: Its partitions are meant; those that somebody else finishes stay open.
+        lanes: Which lanes have committed it.
     """
-    if set(lanes) >= set(batch.lanes):
-        close_batch(cursor, batch)
+    given = {"id": batch.id, "partitions": list(batch.spans), "lanes": list(lanes)}
+    cursor.execute(
+        "DELETE FROM penstock.batches WHERE id = %(id)s AND partition = ANY(%(partitions)s)"
+        " AND lanes <@ %(lanes)s::text[]",
+        given,
+    )
+    if set(batch.lanes) <= set(lanes):
         return
-    given = [batch.id, list(batch.spans)]
     cursor.execute(
         "UPDATE penstock.batches SET lanes = ARRAY("
-        "  SELECT lane FROM unnest(lanes) AS lane WHERE lane <> ALL(%s::text[]))"
-        " WHERE id = %s AND partition = ANY(%s)",
-        [list(lanes), *given],
-    )
-    cursor.execute(
-        "DELETE FROM penstock.batches WHERE id = %s AND partition = ANY(%s) AND lanes = '{}'",
+        "  SELECT lane FROM unnest(lanes) AS lane WHERE lane <> ALL(%(lanes)s::text[]))"
+        " WHERE id = %(id)s AND partition = ANY(%(partitions)s)",
         given,
     )

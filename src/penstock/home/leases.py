@@ -114,7 +114,7 @@ def take_over(
     _create(cursor, given)
     # A stopped holder may have been stopped inside a transaction, with its rows locked.
     cursor.execute(
-        "SELECT pg_terminate_backend(session.pid) FROM penstock.leases"
+        "SELECT pg_terminate_backend(session.pid, 5000) FROM penstock.leases"
         " JOIN pg_stat_activity AS session ON session.pid = session_pid"
         " AND session.backend_start = session_start AND session.usename = current_user"
         " WHERE pipeline = %(pipeline)s AND segment = %(segment)s"
@@ -219,7 +219,10 @@ def _create(cursor: Cursor, given: Mapping[str, object]) -> None:
     cursor.execute(
         "INSERT INTO penstock.leases (pipeline, segment, partition)"
         " SELECT %(pipeline)s, %(segment)s, partition"
-        " FROM unnest(%(partitions)s::int[]) AS partition ORDER BY partition"
-        " ON CONFLICT DO NOTHING",
+        " FROM unnest(%(partitions)s::int[]) AS wanted (partition)"
+        # Without this the conflict would wait for a holder that locks its row.
+        " WHERE NOT EXISTS (SELECT FROM penstock.leases AS known"
+        " WHERE known.pipeline = %(pipeline)s AND known.segment = %(segment)s"
+        " AND known.partition = wanted.partition) ORDER BY partition ON CONFLICT DO NOTHING",
         given,
     )

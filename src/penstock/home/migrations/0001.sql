@@ -103,7 +103,7 @@ CREATE TABLE penstock.order_bases (
 
 -- Why letters are dead, once for each group.
 CREATE TABLE penstock.causes (
-    id       int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     pipeline text NOT NULL,
     segment  text NOT NULL,
     stage    text NOT NULL,
@@ -138,7 +138,7 @@ CREATE TABLE penstock.letters (
     "offset"      bigint NOT NULL,            -- for a replay: in the replay log
     index         bigint NOT NULL,
     payload       bigint NOT NULL REFERENCES penstock.payloads,
-    cause         int NOT NULL REFERENCES penstock.causes,
+    cause         bigint NOT NULL REFERENCES penstock.causes,
     value         text NOT NULL,
     batch         bigint NOT NULL,
     recorded_at   timestamptz NOT NULL DEFAULT now(),
@@ -227,6 +227,18 @@ LEFT JOIN penstock.lanes AS again
     ON again.pipeline = lanes.pipeline AND again.segment = lanes.segment
     AND again.lane = lanes.lane AND again.log_id = 'replay:' || payloads.log_id
 LEFT JOIN penstock.tails AS replayed ON replayed.lane = again.id AND replayed.partition = -1;
+
+-- Letters by what a command was told; what is null does not narrow it.
+CREATE FUNCTION penstock.select_letters(
+    of_pipeline text, of_segment text, of_lane text, of_cause bigint, of_ids bigint[]
+) RETURNS SETOF penstock.dead_letters LANGUAGE sql STABLE AS $$
+    SELECT * FROM penstock.dead_letters
+    WHERE pipeline = of_pipeline
+        AND (of_segment IS NULL OR segment = of_segment)
+        AND (of_lane IS NULL OR lane = of_lane)
+        AND (of_cause IS NULL OR cause = of_cause)
+        AND (of_ids IS NULL OR id = ANY(of_ids))
+$$;
 
 -- For people: the ledger in names.
 CREATE VIEW penstock.ledger_view AS
