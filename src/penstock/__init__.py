@@ -1,0 +1,67 @@
+"""Real-time data pipelines, declared once, with every record accounted for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from penstock.contract import (
+        Check,
+        Contract,
+        Digits,
+        Length,
+        Name,
+        OneOf,
+        Pattern,
+        Range,
+        Text,
+        born,
+        key,
+    )
+    from penstock.pipeline import Pipeline, Retention, env
+    from penstock.sources.files import Files
+    from penstock.sources.generator import Generator
+    from penstock.sources.http import Http
+
+__all__ = [
+    "Check",
+    "Contract",
+    "Digits",
+    "Files",
+    "Generator",
+    "Http",
+    "Length",
+    "Name",
+    "OneOf",
+    "Pattern",
+    "Pipeline",
+    "Range",
+    "Retention",
+    "Text",
+    "born",
+    "env",
+    "key",
+]
+
+_ELSEWHERE = {
+    "Pipeline": "pipeline",
+    "Retention": "pipeline",
+    "env": "pipeline",
+    "Files": "sources.files",
+    "Generator": "sources.generator",
+    "Http": "sources.http",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used, so that the command answers at once."""
+    if name not in __all__:
+        raise AttributeError(f"module 'penstock' has no attribute {name!r}")
+    module = import_module(f"penstock.{_ELSEWHERE.get(name, 'contract')}")
+    value = globals()[name] = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
