@@ -1,0 +1,1 @@
+"""Where lanes write: one package or module per system, each with its guarantee in its docstring."""

@@ -1,0 +1,260 @@
+"""The sink that writes a lane's rows and its progress in one transaction of PostgreSQL."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import polars as pl
+import psycopg
+from psycopg import sql
+
+from penstock import faults
+from penstock.errors import Refused, Rejected, Unavailable
+from penstock.interfaces import Capabilities, Counts, LaneKey, Progress, Receipt, Step
+from penstock.plan import REPLAY, Lane
+from penstock.postgresql import connection, progress
+from penstock.sinks.postgresql.bisection import guilty_rows
+from penstock.sinks.postgresql.columns import from_select, selected
+from penstock.sinks.postgresql.session import DATABASE_ERRORS, Session, translate
+from penstock.sinks.postgresql.table import Table, findings, read, refuse
+from penstock.sinks.postgresql.writers import AppendWriter, UpsertWriter, add_counts, per_partition
+
+
+class PostgresqlSink:
+    """Writes a lane into a table: exactly once, by COPY.
+
+    Rows and progress are in one transaction, conditional on the progress and the epoch that the
+    lane's owner read. Upsert: the row with the highest order stamp stays, whatever comes late;
+    deletes are remembered. Append: every row carries its position.
+
+    Args:
+        url: The store, `postgresql://…`, perhaps with `schema=name`.
+        lane: The lane, of mode `upsert` or `append`.
+        key: Under what the progress is kept.
+    """
+
+    def __init__(self, url: str, lane: Lane, key: LaneKey) -> None:
+        self.capabilities = Capabilities(upsert=bool(lane.key), delete=lane.mode == "upsert")
+        self._url = url
+        self._key = key
+        self._table = Table(lane, connection.split(url)[1])
+        upsert = lane.mode == "upsert"
+        self._writer = UpsertWriter(self._table) if upsert else AppendWriter(self._table)
+        self._session: Session | None = None
+        self._shape = ""
+        self._epochs: dict[int, int] = {}
+        self._held: set[int] = set()
+        self._staged: Counter[int] = Counter()
+        self._superseded: Counter[int] = Counter()
+
+    # --- before the first row ---
+
+    def open(self) -> None:
+        with connection.errors(), self._dial() as control:
+            progress.install(control)
+            with control.transaction():
+                # processes that start together take turns
+                control.execute("SELECT pg_advisory_xact_lock(hashtext('penstock.install'))")
+                for change in self._table.plan(control, self._key):
+                    control.execute(change.statement)
+                self._shape = self._table.shape_in(control)
+
+    def preview(self) -> Sequence[str]:
+        with connection.errors(), self._dial() as control:
+            return [change.words for change in self._table.plan(control, self._key)]
+
+    def claim(self, epochs: Mapping[int, int]) -> Mapping[int, Progress]:
+        self.rollback()
+        with connection.errors(), self._dial() as control:
+            claimed = progress.claim(control, self._key, epochs)
+        self._epochs.update(epochs)
+        return claimed
+
+    def progress(self) -> Mapping[int, Progress]:
+        with connection.errors(), self._dial() as control:
+            return progress.read(control, self._key) if progress.installed(control) else {}
+
+    # --- one micro-batch ---
+
+    def stage(self, rows: pl.DataFrame) -> Receipt:
+        with self._failures():
+            session = self._begin(self._partitions(rows))
+            arranged, superseded = self._writer.arrange(rows)
+            self._writer.stage(session, arranged)
+        staged = per_partition(rows)
+        self._staged += staged
+        self._superseded += superseded
+        return Receipt(dict(staged))
+
+    def commit(
+        self, receipts: Sequence[Receipt], steps: Mapping[int, Step]
+    ) -> Mapping[int, Progress]:
+        self._check_staged(receipts, steps)
+        with self._failures():
+            session = self._begin(steps)
+            counts = add_counts(
+                self._writer.apply(session),
+                {p: Counts(superseded=n) for p, n in self._superseded.items()},
+            )
+            if REPLAY in steps:
+                counts = {REPLAY: sum(counts.values(), Counts())}
+            counted = {p: _counted(step, counts.get(p, Counts())) for p, step in steps.items()}
+            # one message: a process that stalls here holds no lock
+            session.execute(
+                sql.SQL("SET CONSTRAINTS ALL IMMEDIATE"),
+                progress.move_statement(self._key, counted),
+                sql.SQL("COMMIT"),
+            )
+        self._forget()
+        return {p: progress.stored(step) for p, step in counted.items()}
+
+    def rollback(self) -> None:
+        self._forget()
+        if self._session is None:
+            return
+        try:
+            self._session.execute(sql.SQL("ROLLBACK"))
+        except DATABASE_ERRORS:  # the server is away, and the transaction with it
+            self._disconnect()
+
+    def isolate(self, rows: pl.DataFrame) -> Sequence[tuple[int, Rejected]]:
+        self.rollback()
+        with self._failures():
+            session = self._begin(self._partitions(rows))
+            found = guilty_rows(session, self._writer, rows)
+        self.rollback()
+        return found
+
+    # --- after ---
+
+    def positions(self) -> Iterator[pl.DataFrame]:
+        spec, table = self._table.spec, self._table
+        columns = [selected(field) for field in spec.fields]
+        columns += [sql.Identifier(extra.name) for extra in table.extras]
+        query = sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(columns), table.identifier)
+        reader = Session(self._url, self._key.lane)
+        try:
+            for frame in reader.stream(query):
+                yield from_select(spec, frame)
+        except DATABASE_ERRORS as error:
+            raise translate(error) from error
+        finally:
+            reader.close()
+
+    def sweep(self, epoch: int) -> None:
+        """Do nothing: what was staged and not committed ended with its session."""
+
+    def close(self) -> None:
+        self._forget()
+        self._disconnect()
+
+    # --- inside ---
+
+    def _dial(self) -> psycopg.Connection:
+        return connection.connect(self._url, name=self._key.lane)
+
+    def _begin(self, partitions: Collection[int]) -> Session:
+        """Be in a transaction that holds these partitions and a table as it was at `open`."""
+        if self._session is None:
+            self._session = Session(self._url, self._key.lane)
+            self._writer.prepare(self._session)
+        session = self._session
+        new = set(partitions) - self._held
+        hold = progress.hold_statement(self._key, {p: self._epochs[p] for p in sorted(new)})
+        if not self._held:
+            lock = sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(self._table.identifier)
+            session.execute(sql.SQL("BEGIN"), hold, lock)
+            self._check_shape(session)
+        elif new:
+            session.execute(hold)
+        self._held |= new
+        return session
+
+    def _check_shape(self, session: Session) -> None:
+        """Look again at a table that was altered since `open`; the lock keeps it as it is."""
+        shape = session.query(self._table.shape)["shape"][0]
+        if shape != self._shape:
+            self._refuse_if_altered()
+            self._shape = shape
+
+    def _partitions(self, rows: pl.DataFrame) -> set[int]:
+        """Find under which partitions these rows' progress is kept."""
+        found = set(rows["_partition"].unique())
+        if found <= self._epochs.keys():
+            return found
+        if REPLAY in self._epochs:
+            return {REPLAY}
+        raise Refused(f"partitions {sorted(found - self._epochs.keys())} were not claimed")
+
+    def _check_staged(self, receipts: Sequence[Receipt], steps: Mapping[int, Step]) -> None:
+        expected = sum((Counter(r.rows) for r in receipts), Counter[int]())
+        if not faults.enabled("staged-count"):
+            return
+        if expected != self._staged:
+            raise Refused(
+                f"lane {self._key.lane!r} has {dict(self._staged)} rows staged, but its receipts "
+                f"count {dict(expected)}; nothing was written. Start again"
+            )
+        strange = self._staged.keys() - steps.keys()
+        if strange and REPLAY not in steps:
+            raise Refused(f"rows of partitions {sorted(strange)} are staged, but do not move")
+
+    def _forget(self) -> None:
+        self._held.clear()
+        self._staged.clear()
+        self._superseded.clear()
+        self._writer.forget()
+
+    def _disconnect(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Say what a driver's error means; leave no transaction open behind it."""
+        try:
+            yield
+        except DATABASE_ERRORS as error:
+            self.rollback()
+            if error.sqlstate == progress.FENCED:
+                raise progress.fenced(self._key) from error
+            meaning = translate(error)
+            if isinstance(meaning, Unavailable):
+                self._disconnect()
+                self._refuse_if_overtaken()
+            if isinstance(meaning, Rejected | Refused):
+                self._refuse_if_altered()
+            raise meaning from error
+        except BaseException:
+            self.rollback()
+            raise
+
+    def _refuse_if_overtaken(self) -> None:
+        """Raise `Fenced` when the session was lost because a successor ended it."""
+        try:
+            stands = self.progress()
+        except Unavailable:
+            return
+        if any(stands[p].epoch > epoch for p, epoch in self._epochs.items() if p in stands):
+            raise progress.fenced(self._key)
+
+    def _refuse_if_altered(self) -> None:
+        """Raise `Refused` when the table is not any more what it was at `open`."""
+        with connection.errors(), self._dial() as control:
+            relation = read(control, self._table.schema, self._table.name)
+        if relation is None:
+            raise Refused(
+                f"{self._table.words} was dropped while lane {self._key.lane!r} wrote to it; "
+                "nothing was written. Restore it, or start again for what can be done"
+            )
+        found = findings(self._table, relation)
+        found += [f"column {c.name!r} is missing: add it" for c in self._table.missing(relation)]
+        refuse(self._table, found)
+
+
+def _counted(step: Step, counts: Counts) -> Step:
+    return replace(step, after=replace(step.after, totals=step.after.totals + counts))
