@@ -163,7 +163,9 @@ def _chunks(records: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 
 def _causes(cursor: Cursor, batch: OpenBatch, causes: Sequence[Cause]) -> dict[_Group, int]:
-    details = {_group(cause): _text(cause.detail, _MOST_DETAIL) for cause in causes}
+    spoken = {_group(cause): cause.detail for cause in causes}
+    clean = {group: _cleaned(group) for group in spoken}
+    details = {clean[group]: _text(detail, _MOST_DETAIL) for group, detail in spoken.items()}
     groups = sorted(details)
     given = {
         "pipeline": batch.pipeline,
@@ -185,7 +187,8 @@ def _causes(cursor: Cursor, batch: OpenBatch, causes: Sequence[Cause]) -> dict[_
             "UPDATE penstock.causes SET detail = %s WHERE id = %s",
             [(detail, number) for number, detail in changed],
         )
-    return {row[1:4]: row[0] for row in found}
+    numbers = {row[1:4]: row[0] for row in found}
+    return {group: numbers[clean[group]] for group in spoken}
 
 
 _FIND_CAUSES = """
@@ -207,11 +210,12 @@ _ADD_CAUSES = """
 
 
 def _group(cause: Cause) -> _Group:
-    return (
-        _text(cause.stage, _MOST_WORDS),
-        _text(cause.rule, _MOST_WORDS),
-        _text(cause.field, _MOST_WORDS),
-    )
+    return cause.stage, cause.rule, cause.field
+
+
+def _cleaned(group: _Group) -> _Group:
+    stage, rule, field = group
+    return _text(stage, _MOST_WORDS), _text(rule, _MOST_WORDS), _text(field, _MOST_WORDS)
 
 
 def _text(words: str, most: int) -> str:
