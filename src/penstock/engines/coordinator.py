@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import as_completed
 from typing import TYPE_CHECKING
 
-import polars as pl
-
 from penstock import faults
 from penstock.engines import worker
 from penstock.engines.books import Books, Moved
@@ -74,10 +72,12 @@ class Coordinator:
         ]
 
     def _owes(self, lane: str, batch: OpenBatch) -> bool:
+        """Whether a lane lacks a batch; one whose store was set back reads its way there anew."""
         if not faults.enabled("trimming"):
             return True
         starts = self._writers[lane].starts
-        return any(starts.get(p, 0) < span.end for p, span in batch.spans.items())
+        reached = all(starts[p] >= span.start for p, span in batch.spans.items())
+        return reached and any(starts[p] < span.end for p, span in batch.spans.items())
 
     def write(self, batch: OpenBatch, micro: MicroBatch, outcome: Outcome) -> None:
         """Stage, commit and close one batch.
@@ -96,10 +96,8 @@ class Coordinator:
         down: dict[str, Unavailable] = {}
         staged = self._stage(parts, down)
         faults.point("staged")
-        letters = [*outcome.letters, *(x for part in staged.values() for x in part.letters)]
-        if letters or batch.attempts > 1:
-            self._letters(batch, staged, letters, micro)
-        moved = self._commit(batch, staged, micro, down)
+        self._record(batch, micro, outcome.letters, staged)
+        moved = self._commit(batch, micro, outcome.letters, staged, down)
         faults.point("committed")
         self._books.close(batch, moved, [name for name in batch.lanes if name not in down])
         faults.point("closed")
@@ -113,21 +111,25 @@ class Coordinator:
         self._away(errors, down)
         return {name: part for name, part in parts.items() if name not in down}
 
-    def _letters(
+    def _record(
         self,
         batch: OpenBatch,
-        parts: Mapping[str, Part],
-        letters: Sequence[Letter],
         micro: MicroBatch,
+        planned: Sequence[Letter],
+        parts: Mapping[str, Part],
     ) -> None:
-        named = [letter for letter in letters if not set(letter.lanes).isdisjoint(parts)]
-        self._books.record(batch, list(parts), named, _records_of(named, micro))
+        """Record all letters of these parts; a batch that runs again may have some to forget."""
+        rejected = [letter for part in parts.values() for letter in part.letters]
+        mine = [letter for letter in planned if not parts.keys().isdisjoint(letter.lanes)]
+        if rejected or mine or batch.attempts > 1:
+            self._books.record(batch, list(parts), [*mine, *rejected], micro.records)
 
     def _commit(
         self,
         batch: OpenBatch,
-        parts: Mapping[str, Part],
         micro: MicroBatch,
+        planned: Sequence[Letter],
+        parts: Mapping[str, Part],
         down: dict[str, Unavailable],
     ) -> list[Moved]:
         """Commit every part; what a store rejects at its commit goes round without those rows."""
@@ -135,12 +137,10 @@ class Coordinator:
         while parts:
             errors: dict[str, PenstockError] = {}
             moved += self._commit_all(parts, errors)
-            refused = {n: parts[n] for n, e in errors.items() if isinstance(e, Rejected)}
-            self._away({n: e for n, e in errors.items() if n not in refused}, down)
-            parts = self._restage(refused, down)
-            if parts:
-                everything = [letter for part in parts.values() for letter in part.letters]
-                self._letters(batch, parts, everything, micro)
+            rejected = {n: parts[n] for n, e in errors.items() if isinstance(e, Rejected)}
+            self._away({n: e for n, e in errors.items() if n not in rejected}, down)
+            parts = self._restage(rejected, down)
+            self._record(batch, micro, planned, parts)
         return moved
 
     def _commit_all(
@@ -165,13 +165,3 @@ class Coordinator:
     def _away(errors: Mapping[str, PenstockError], down: dict[str, Unavailable]) -> None:
         raise_final(list(errors.values()))
         down.update({n: e for n, e in errors.items() if isinstance(e, Unavailable)})
-
-
-def _records_of(letters: Sequence[Letter], micro: MicroBatch) -> pl.DataFrame:
-    """The log records that letters are about, each once."""
-    positions = pl.DataFrame(
-        {(x.position.partition, x.position.offset): None for x in letters}.keys(),
-        schema={"partition": pl.Int32, "offset": pl.Int64},
-        orient="row",
-    )
-    return micro.records.join(positions, on=["partition", "offset"], how="semi")

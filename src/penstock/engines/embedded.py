@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
 from penstock import plan
+from penstock.engines.idle import Idleness
 from penstock.engines.moving import Place
 from penstock.engines.options import Options
 from penstock.engines.ownership import Ownership
 from penstock.engines.planning import Planning
-from penstock.engines.replaying import ReplayLog
 from penstock.engines.segment import SegmentRun
+from penstock.engines.sourcing import SourceRun
 from penstock.engines.status import Board
 from penstock.engines.stopping import Stop
 from penstock.engines.systems import ROOT, Systems
-from penstock.errors import CheckError, Unavailable
+from penstock.errors import CheckError
 from penstock.faults import Stopped
-from penstock.plan import REPLAY
 
 if TYPE_CHECKING:
     from penstock.pipeline import Pipeline
     from penstock.plan import Segment
     from penstock.profile import Profile
 
-_LOOK = 0.05
+_LOOK = 0.1
 """Seconds between two looks of the main thread."""
 
 
@@ -65,6 +65,7 @@ class Embedded:
         self._errors: list[BaseException] = []
         self._runs: list[SegmentRun] = []
         self._sources: list[Thread] = []
+        self._interrupts: list[Callable[[], None]] = []
 
     def stop(self) -> None:
         """Ask for an end after the micro-batches under way; safe in a signal handler."""
@@ -103,8 +104,8 @@ class Embedded:
                 self._watch(systems)
             finally:
                 self._stop.set()
-                for run in self._runs:
-                    run.interrupt()
+                for interrupt in self._interrupts:
+                    interrupt()
                 for thread in threads:
                     thread.join()
                 ownership.recheck()
@@ -116,19 +117,24 @@ class Embedded:
     ) -> list[Thread]:
         threads = []
         for segment in segments:
+            place = Place(
+                self._pipeline.name,
+                segment,
+                systems,
+                self.board,
+                self._stop,
+                Planning(segment, self._options.program),
+            )
+            if segment.source is not None and self._options.sources:
+                source = SourceRun(place, segment.source, ownership, self._options)
+                self._interrupts.append(source.interrupt)
+                self._sources.append(self._thread(f"source {segment.name}", source.run))
             if self._options.segments:
-                place = Place(
-                    self._pipeline.name,
-                    segment,
-                    systems,
-                    self.board,
-                    self._stop,
-                    Planning(segment),
-                )
                 run = SegmentRun(place, ownership)
+                self._interrupts.append(run.interrupt)
                 self._runs.append(run)
                 threads.append(self._thread(f"segment {segment.name}", run.run))
-        return threads
+        return threads + self._sources
 
     def _thread(self, name: str, work: Callable[[], None]) -> Thread:
         def body() -> None:
@@ -147,31 +153,14 @@ class Embedded:
         """Wait until the run is over."""
         limit = self._options.for_seconds
         deadline = None if limit is None else time.monotonic() + limit
-        with ExitStack() as stack:
+        with closing(Idleness(self._runs, systems)) as idleness:
             while not (self._asked or self._errors):
                 if deadline is not None and time.monotonic() > deadline:
                     return
-                if self._options.until_idle and self._idle(systems, stack):
+                if self._ends_by_itself() and idleness.reached():
                     return
                 time.sleep(_LOOK)
 
-    def _idle(self, systems: Systems, stack: ExitStack) -> bool:
-        """Whether the sources have ended and every lane is at its log's end."""
-        if any(thread.is_alive() for thread in self._sources):
-            return False
-        try:
-            return all(self._done(run, systems) for run in self._runs)
-        except Unavailable:
-            return False
-
-    def _done(self, run: SegmentRun, systems: Systems) -> bool:
-        log = systems.log(run.place.segment)
-        try:
-            ends = {partition: span.end for partition, span in log.spans().items()}
-            with systems.home() as home:
-                replays = ReplayLog(
-                    home, self._pipeline.name, run.place.segment.name, log.identity()
-                )
-                return run.reached({**ends, REPLAY: replays.end()})
-        finally:
-            log.close()
+    def _ends_by_itself(self) -> bool:
+        ends = self._options.until_idle or self._options.run_id is not None
+        return ends and not any(thread.is_alive() for thread in self._sources)

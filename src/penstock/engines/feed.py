@@ -12,7 +12,7 @@ from penstock.interfaces import Limits, Log, LogBatch, Span
 from penstock.plan import REPLAY, MicroBatch
 
 if TYPE_CHECKING:
-    from penstock.engines.replaying import ReplayLog
+    from penstock.home.replays import ReplayLog
 
 _LOOK = 1.0
 """Seconds between two looks into the replay log, and at the log's ends."""
@@ -46,6 +46,10 @@ class Feed:
         if found is None or not any(len(span) for span in found.spans.values()):
             return None
         return self._stamped(found)
+
+    def oldest(self) -> dict[int, int]:
+        """The oldest offsets that the log keeps."""
+        return {partition: span.start for partition, span in self._log.spans().items()}
 
     def look(self) -> None:
         """Learn where the logs end now."""

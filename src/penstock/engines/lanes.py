@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from penstock.errors import Fenced, PenstockError, Refused, Unavailable
-from penstock.interfaces import Progress, Sink, SinkFactory
+from penstock.interfaces import Counts, Progress, Sink, SinkFactory
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -37,6 +37,8 @@ class LaneWriter:
     def __init__(self, name: str, factory: SinkFactory) -> None:
         self.name = name
         self.progress: dict[int, Progress] = {}
+        self.oldest: Mapping[int, int] = {}
+        """The oldest offsets that the log keeps: where a lane begins that is new."""
         self._factory = factory
         self._sink: Sink | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
@@ -44,7 +46,12 @@ class LaneWriter:
     @property
     def starts(self) -> dict[int, int]:
         """For each partition the next offset to be taken."""
-        return {partition: progress.next for partition, progress in self.progress.items()}
+        return {partition: self._start(partition) for partition in self.progress}
+
+    def _start(self, partition: int) -> int:
+        progress = self.progress[partition]
+        new = progress.next == 0 and progress.totals == Counts()
+        return self.oldest.get(partition, 0) if new else progress.next
 
     def submit(self, work: Callable[[Sink], T]) -> Future[T]:
         """Run `work` with the open sink on the lane's thread."""

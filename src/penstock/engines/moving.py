@@ -18,11 +18,11 @@ from penstock.engines.books import Books, Moved
 from penstock.engines.feed import Feed
 from penstock.engines.group import Desk, Group
 from penstock.engines.lanes import LanesDown, LaneWriter, claim_all
-from penstock.engines.replaying import ReplayLog
 from penstock.engines.status import Board, State
 from penstock.engines.stopping import Stop, delays
 from penstock.errors import Unavailable
 from penstock.home import orders
+from penstock.home.replays import ReplayLog
 from penstock.interfaces import LaneKey
 
 if TYPE_CHECKING:
@@ -91,9 +91,8 @@ class Moving:
     def _wake(self) -> None:
         with self._changed:
             self._changed.notify_all()
-            feeds = list(self._feeds)
-        for feed in feeds:
-            feed.wake()
+            for feed in self._feeds:
+                feed.wake()
 
     @property
     def _going(self) -> bool:
@@ -115,6 +114,9 @@ class Moving:
 
     def _move_all(self, desk: Desk) -> None:
         down = claim_all(self.writers, self._epochs)
+        oldest = desk.feed.oldest()
+        for writer in self.writers:
+            writer.oldest = oldest
         up = [writer for writer in self.writers if writer.name not in down]
         behind = [writer for writer in up if _lag(writer, up) > NEAR]
         self._group = [writer for writer in up if writer not in behind]
@@ -208,6 +210,10 @@ class Moving:
     def _writer(self, lane: str) -> LaneWriter:
         return next(writer for writer in self.writers if writer.name == lane)
 
+    def _forget(self, feed: Feed) -> None:
+        with self._changed:
+            self._feeds.remove(feed)
+
     @contextmanager
     def _desk(self) -> Iterator[Desk]:
         """Connect to the log and to home, for one group."""
@@ -221,8 +227,9 @@ class Moving:
                 bases = orders.bases(cursor, self._log_id, ends)
             replays = ReplayLog(homes[0], place.pipeline, place.segment.name, self._log_id)
             feed = Feed(log, replays, bases)
-            self._feeds.append(feed)
-            stack.callback(self._feeds.remove, feed)
+            stack.callback(self._forget, feed)
+            with self._changed:
+                self._feeds.append(feed)
             books = (
                 Books(home, place.pipeline, self._log_id, place.segment.name, self._epochs)
                 for home in homes[1:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Options:
         run_id: A scheduler's name for this run: its sources poll once, and a finished run id does
             nothing when asked again.
         accept_log: Start anew on logs that were re-created or restored, in place of refusing.
+        program: The program's file, for the child process that finds out which record kills.
         lease_seconds: How long the others wait for this process once it is silent.
     """
 
@@ -29,4 +31,5 @@ class Options:
     segments: bool = True
     run_id: str | None = None
     accept_log: bool = False
+    program: Path | None = None
     lease_seconds: float = 10.0

@@ -20,9 +20,9 @@ from penstock.interfaces import (
     Counts,
     Letter,
     Position,
-    Progress,
     Receipt,
     Sink,
+    Span,
     Step,
 )
 from penstock.plan import REPLAY
@@ -123,15 +123,24 @@ class Part:
 
     def _steps(self) -> dict[int, Step]:
         return {
-            partition: self._step(self.writer.progress[partition], partition, span.end)
+            partition: self._step(partition, span)
             for partition, span in self._batch.spans.items()
             if self.writer.progress[partition].next < span.end or not faults.enabled("trimming")
         }
 
-    def _step(self, before: Progress, partition: int, end: int) -> Step:
+    def _step(self, partition: int, span: Span) -> Step:
+        before = self.writer.progress[partition]
+        start = self.writer.starts[partition]
+        if start < span.start:
+            raise Refused(
+                f"{self.writer.name} stands at offset {start} of partition {partition}, the "
+                f"micro-batch begins at {span.start}: what lies between would be lost"
+            )
+        # What retention took before a new lane began is absent for it.
+        never = Counts(absent=max(0, start - before.next))
         last, tail = self._tails.get(partition, (before.last, ""))
-        totals = before.totals + self._counts[partition]
-        after = replace(before, next=end, totals=totals, last=last, plan=self._plan, tail=tail)
+        totals = before.totals + self._counts[partition] + never
+        after = replace(before, next=span.end, totals=totals, last=last, plan=self._plan, tail=tail)
         return Step(before, after)
 
     def _latency(self) -> dict[int, Histogram]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from penstock.interfaces import LaneKey, Log, Sink
+    from penstock.logs.landing import LandingLog
     from penstock.plan import Lane, Segment
     from penstock.profile import Profile
 
@@ -81,10 +82,16 @@ class Systems:
         from penstock.logs import postgresql as logs
 
         if segment.kind == "landing":
-            return logs.open_landing(self.url(self._profile.home), self._pipeline, segment.name)
+            return self.landing(segment)
         return logs.open_topic(
             self.url(self._profile.log), segment.name, segment.partitions, segment.retention
         )
+
+    def landing(self, segment: Segment) -> LandingLog:
+        """Open the landing that a segment reads and its source fills."""
+        from penstock.logs import postgresql as logs
+
+        return logs.open_landing(self.url(self._profile.home), self._pipeline, segment.name)
 
     def sink(self, lane: Lane, key: LaneKey) -> Sink:
         """Make the sink of a lane; nothing is dialled yet.

@@ -1,0 +1,88 @@
+"""One source at work in this process: holds its lease, and lands what it gives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from penstock.engines.ingest import Ingest
+from penstock.engines.status import State
+from penstock.engines.stopping import Stop, StoppableClock, delays
+from penstock.errors import Fenced, Unavailable
+from penstock.faults import Stopped
+
+if TYPE_CHECKING:
+    from penstock.engines.moving import Place
+    from penstock.engines.options import Options
+    from penstock.engines.ownership import Ownership
+    from penstock.interfaces import Source
+
+PATIENCE = 1.0
+"""Seconds between two looks while another process holds the lease."""
+
+
+class SourceRun:
+    """Runs the source of a landing until it has ended or the place stops.
+
+    Args:
+        place: The landing's segment and its surroundings.
+        source: What is polled.
+        ownership: The leases.
+        options: Whether to poll once only.
+    """
+
+    def __init__(
+        self, place: Place, source: Source, ownership: Ownership, options: Options
+    ) -> None:
+        self._place = place
+        self._source = source
+        self._ownership = ownership
+        self._options = options
+        self._lease = f"source:{place.segment.name}"
+        self._lost = Stop()
+        place.board.add_source(place.segment.name, source.describe())
+
+    def run(self) -> None:
+        """Work until the source has ended; the body of its thread. Raises `Refused`."""
+        self._ownership.want(self._lease, [0], self.interrupt)
+        waits = delays()
+        while not self._place.stop.asked:
+            try:
+                if self._held() and self._ingest():
+                    return
+                waits = delays()
+            except (Unavailable, Fenced) as error:
+                self._say(State.WAITING, str(error))
+                self._place.stop.wait(next(waits))
+                self._place.revive()
+
+    def interrupt(self) -> None:
+        """Look at the lease again, or end."""
+        self._lost.set()
+
+    def _held(self) -> bool:
+        if self._ownership.owned(self._lease, PATIENCE):
+            return True
+        self._say(State.STANDING_BY, self._ownership.holders(self._lease))
+        return False
+
+    def _ingest(self) -> bool:
+        """Land what there is; False when the lease was lost meanwhile."""
+        self._lost = Stop()
+        if self._place.stop.asked:  # a stop that came before can no longer be heard
+            return False
+        landing = self._place.systems.landing(self._place.segment)
+        clock = StoppableClock(self._lost)
+        ingest = Ingest(self._source, landing, clock, self._place.board)
+        try:
+            if self._options.run_id is not None:
+                ingest.once(self._options.run_id)
+            else:
+                ingest.run(until_idle=self._options.until_idle)
+        except Stopped:
+            return False
+        finally:
+            landing.close()
+        return True
+
+    def _say(self, state: State, reason: str) -> None:
+        self._place.board.source(self._place.segment.name, state, reason)
