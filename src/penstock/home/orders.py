@@ -17,7 +17,7 @@ _CREATE = """
     ), greatest_given AS (
         SELECT max(base + greatest(
             seen,
-            (SELECT max(end_offset) FROM penstock.tails JOIN penstock.lanes ON lanes.id = lane
+            (SELECT max(end_offset) FROM penstock.tails JOIN penstock.lanes ON lanes.id = tails.lane
              WHERE lanes.log_id = known.log_id AND tails.partition = known.partition),
             (SELECT max(end_offset) FROM penstock.batches
              WHERE batches.log_id = known.log_id AND batches.partition = known.partition)
