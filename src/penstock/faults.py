@@ -60,8 +60,11 @@ def arm(name: str, action: Callable[[], None]) -> None:
     _armed[name] = action
 
 
-def disarm() -> None:
-    """Take every action away and switch every guarantee on again."""
+def disarm(name: str | None = None) -> None:
+    """Take the action of a point away; without a name all, and switch every guarantee on again."""
+    if name is not None:
+        _armed.pop(name, None)
+        return
     _armed.clear()
     _disabled.clear()
 
@@ -78,6 +81,11 @@ def disable(switch: str) -> None:
     if switch not in SWITCHES:
         raise ValueError(f"there is no switch {switch!r}; there are {', '.join(SWITCHES)}")
     _disabled.add(switch)
+
+
+def enable(switch: str) -> None:
+    """Switch a guarantee on again."""
+    _disabled.discard(switch)
 
 
 def enabled(switch: str) -> bool:
