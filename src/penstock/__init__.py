@@ -20,11 +20,15 @@ if TYPE_CHECKING:
         key,
     )
     from penstock.pipeline import Pipeline, Retention, env
+    from penstock.sources.credentials import Basic, Bearer
     from penstock.sources.files import Files
     from penstock.sources.generator import Generator
     from penstock.sources.http import Http
+    from penstock.sources.pagination import Offsets, Pages
 
 __all__ = [
+    "Basic",
+    "Bearer",
     "Check",
     "Contract",
     "Digits",
@@ -33,7 +37,9 @@ __all__ = [
     "Http",
     "Length",
     "Name",
+    "Offsets",
     "OneOf",
+    "Pages",
     "Pattern",
     "Pipeline",
     "Range",
@@ -51,6 +57,10 @@ _ELSEWHERE = {
     "Files": "sources.files",
     "Generator": "sources.generator",
     "Http": "sources.http",
+    "Basic": "sources.credentials",
+    "Bearer": "sources.credentials",
+    "Offsets": "sources.pagination",
+    "Pages": "sources.pagination",
 }
 
 
