@@ -10,7 +10,7 @@ from penstock import faults
 from penstock.home import batches, ledger, letters
 from penstock.home.batches import OpenBatch
 from penstock.home.latency import Histogram
-from penstock.interfaces import LaneKey, Letter, Progress, Span
+from penstock.interfaces import Counts, LaneKey, Letter, Progress, Span
 from penstock.plan import REPLAY
 
 if TYPE_CHECKING:
@@ -27,16 +27,14 @@ class Moved:
         lane: The lane.
         partition: The partition.
         progress: As stored.
-        records: How many records the commit took.
-        dead: How many rows of them are dead.
+        counts: What became of the records of this commit.
         latency: From born to visible, of the rows.
     """
 
     lane: str
     partition: int
     progress: Progress
-    records: int = 0
-    dead: int = 0
+    counts: Counts = field(default_factory=Counts)
     latency: Histogram = field(default_factory=Histogram)
 
 

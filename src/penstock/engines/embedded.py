@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from penstock import plan
+from penstock.engines import preparing
 from penstock.engines.idle import Idleness
 from penstock.engines.moving import Place
 from penstock.engines.options import Options
@@ -20,10 +20,10 @@ from penstock.engines.sourcing import SourceRun
 from penstock.engines.status import Board
 from penstock.engines.stopping import Stop
 from penstock.engines.systems import ROOT, Systems
-from penstock.errors import CheckError
 from penstock.faults import Stopped
 
 if TYPE_CHECKING:
+    from penstock.home.contracts import Change
     from penstock.pipeline import Pipeline
     from penstock.plan import Segment
     from penstock.profile import Profile
@@ -79,10 +79,7 @@ class Embedded:
             PlanFailed, Refused: A segment stopped for good; the others were stopped in order.
             Unavailable: Home cannot be reached at the start.
         """
-        segments = plan.compile(self._pipeline)
-        findings = plan.validate(segments, self._profile)
-        if findings:
-            raise CheckError([str(finding) for finding in findings])
+        segments = preparing.compiled(self._pipeline, self._profile)
         with ExitStack() as stack:
             systems = stack.enter_context(Systems(self._profile, self._pipeline.name, self._root))
             self._work(segments, systems)
@@ -91,6 +88,8 @@ class Embedded:
 
     def _work(self, segments: Sequence[Segment], systems: Systems) -> None:
         with systems.home("leases") as home:
+            for change in preparing.admit(home, self._pipeline.name, segments):
+                self._say_change(change)
             ownership = Ownership(
                 home,
                 self._pipeline.name,
@@ -111,6 +110,10 @@ class Embedded:
                 ownership.recheck()
                 beat.join()
                 ownership.release()
+
+    def _say_change(self, change: Change) -> None:
+        words = "; ".join(change.compatible) or "new"
+        self.board.say("contract", f"contract of {change.name}, version {change.version}: {words}")
 
     def _start(
         self, segments: Sequence[Segment], systems: Systems, ownership: Ownership

@@ -18,6 +18,7 @@ from penstock.engines.books import Books, Moved
 from penstock.engines.feed import Feed
 from penstock.engines.group import Desk, Group
 from penstock.engines.lanes import LanesDown, LaneWriter, claim_all
+from penstock.engines.preparing import verify_tails
 from penstock.engines.status import Board, State
 from penstock.engines.stopping import Stop, delays
 from penstock.errors import Unavailable
@@ -47,6 +48,7 @@ class Place:
     board: Board
     stop: Stop
     planning: Planning
+    accept_log: bool = False
 
     def revive(self) -> None:
         """Bring back what Penstock itself runs; if that fails, the caller's next attempt does."""
@@ -117,6 +119,7 @@ class Moving:
         oldest = desk.feed.oldest()
         for writer in self.writers:
             writer.oldest = oldest
+        verify_tails(desk.feed, self.writers)
         up = [writer for writer in self.writers if writer.name not in down]
         behind = [writer for writer in up if _lag(writer, up) > NEAR]
         self._group = [writer for writer in up if writer not in behind]
@@ -178,6 +181,7 @@ class Moving:
         """Bring a lane near the group, then let it join."""
         writer.claim(self._epochs)
         with self._desk() as desk:
+            verify_tails(desk.feed, [writer])
             group = self._grouped(desk, [writer])
             if not self._near(writer, 0):
                 self._say(writer.name, State.CATCHING_UP)
@@ -196,9 +200,7 @@ class Moving:
     def _moved(self, feed: Feed, moved: Sequence[Moved]) -> None:
         segment, board = self._place.segment.name, self._place.board
         for step in moved:
-            board.moved(
-                segment, step.lane, records=step.records, dead=step.dead, latency=step.latency
-            )
+            board.moved(segment, step.lane, step.counts, step.latency)
         for lane in {step.lane for step in moved}:
             starts = self._writer(lane).starts
             behind = (max(0, end - starts.get(p, end)) for p, end in feed.ends.items())

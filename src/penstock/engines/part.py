@@ -114,8 +114,7 @@ class Part:
                 self.writer.name,
                 partition,
                 progress,
-                records=progress.totals.records - steps[partition].before.totals.records,
-                dead=progress.totals.dead - steps[partition].before.totals.dead,
+                counts=progress.totals - steps[partition].before.totals,
                 latency=latency.get(partition, Histogram()),
             )
             for partition, progress in stored.items()

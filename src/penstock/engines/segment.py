@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from penstock.engines import preparing
 from penstock.engines.moving import Moving, Place
 from penstock.engines.status import State
 from penstock.engines.stopping import delays
@@ -58,6 +59,10 @@ class SegmentRun:
             log_id, partitions = log.identity(), [*log.spans(), REPLAY]
         finally:
             log.close()
+        with self.place.systems.home() as home:
+            preparing.recognise(
+                home, self.place.pipeline, name, log_id, accept=self.place.accept_log
+            )
         self._ownership.want(name, partitions, self.interrupt)
         epochs = self._ownership.owned(name, PATIENCE)
         if not epochs:

@@ -12,6 +12,7 @@ from threading import Lock
 from typing import Any
 
 from penstock.home.latency import Histogram
+from penstock.interfaces import Counts
 
 _LATENCY_WINDOW = 10.0
 _LATENCY_WINDOWS = 6
@@ -54,8 +55,7 @@ class LaneStatus:
         reason: Why it waits or stands by, in words; empty otherwise.
         since: When it entered this state.
         lag: Records in the log that the lane has not taken yet.
-        records: Records taken since the start of this run.
-        dead: Dead letters since the start of this run.
+        counts: What became of the records since the start of this run.
         p50: Median time from born to visible in seconds over the last minute; None before any.
         p99: The 99th percentile of the same.
     """
@@ -66,8 +66,7 @@ class LaneStatus:
     reason: str
     since: datetime
     lag: int
-    records: int
-    dead: int
+    counts: Counts
     p50: float | None
     p99: float | None
 
@@ -112,16 +111,13 @@ class _Stateful:
 class _LaneMeter(_Stateful):
     def __init__(self) -> None:
         super().__init__()
-        self.records = 0
-        self.dead = 0
+        self.counts = Counts()
         self.lag = 0
         self.latencies: deque[tuple[float, Histogram]] = deque()
 
-    def moved(self, records: int, dead: int, latency: Histogram) -> None:
+    def moved(self, counts: Counts, latency: Histogram) -> None:
         now = time.monotonic()
-        self.records += records
-        self.dead += dead
-        self.lag = max(0, self.lag - records)
+        self.counts += counts
         if not self.latencies or now - self.latencies[-1][0] > _LATENCY_WINDOW:
             self.latencies.append((now, Histogram()))
             if len(self.latencies) > _LATENCY_WINDOWS:
@@ -186,12 +182,10 @@ class Board:
         message = f"{who} is {state}" + (f": {reason}" if reason else "")
         self.say(state.name.lower(), message, level, reason=reason, **fields)
 
-    def moved(
-        self, segment: str, lane: str, *, records: int, dead: int, latency: Histogram
-    ) -> None:
+    def moved(self, segment: str, lane: str, counts: Counts, latency: Histogram) -> None:
         """A lane committed a micro-batch."""
         with self._lock:
-            self._lanes[segment, lane].moved(records, dead, latency)
+            self._lanes[segment, lane].moved(counts, latency)
 
     def lag(self, segment: str, lane: str, records: int) -> None:
         """So many records wait for a lane."""
@@ -220,8 +214,7 @@ class Board:
                         m.reason,
                         m.since,
                         m.lag,
-                        m.records,
-                        m.dead,
+                        m.counts,
                         *m.percentiles(),
                     )
                     for key, m in self._lanes.items()

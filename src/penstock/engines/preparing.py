@@ -1,0 +1,83 @@
+"""What is settled before a pipeline moves: its contracts, its lanes, the identity of its logs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from penstock import plan
+from penstock.engines.part import fingerprint
+from penstock.errors import CheckError, LogChanged
+from penstock.home import contracts, identities, programs
+from penstock.interfaces import Span
+from penstock.plan import REPLAY
+
+if TYPE_CHECKING:
+    from penstock.engines.feed import Feed
+    from penstock.engines.lanes import LaneWriter
+    from penstock.home.contracts import Change
+    from penstock.home.database import Home
+    from penstock.pipeline import Pipeline
+    from penstock.plan import Segment
+    from penstock.profile import Profile
+
+
+def compiled(pipeline: Pipeline, profile: Profile) -> tuple[Segment, ...]:
+    """Compile a pipeline and try its maps on made-up records.
+
+    Raises:
+        CheckError: What is wrong with it, everything at once.
+    """
+    segments = plan.compile(pipeline)
+    findings = [str(finding) for finding in plan.validate(segments, profile)]
+    findings += [finding for segment in segments for finding in segment.plan.check()]
+    if findings:
+        raise CheckError(findings)
+    return segments
+
+
+def admit(home: Home, pipeline: str, segments: Sequence[Segment]) -> list[Change]:
+    """Compare the contracts with those of the last start, and say which lanes there are now.
+
+    Raises:
+        ContractError: A change would break readers or stored rows.
+    """
+    with home.transaction() as cursor:
+        changed = contracts.admit(cursor, pipeline, segments)
+        programs.register(cursor, pipeline, segments)
+    return changed
+
+
+def recognise(home: Home, pipeline: str, segment: str, log_id: str, *, accept: bool) -> None:
+    """Make sure that a log is the one that was read before.
+
+    Raises:
+        LogChanged: It is another one, and that was not accepted.
+    """
+    with home.transaction() as cursor:
+        if accept:
+            identities.accept(cursor, pipeline, segment, log_id)
+        identities.recognise(cursor, pipeline, segment, log_id)
+
+
+def verify_tails(feed: Feed, writers: Sequence[LaneWriter]) -> None:
+    """Look up the record that each lane took last: a log restored from a backup has another.
+
+    Raises:
+        LogChanged: It is not the record that the lane took.
+    """
+    oldest = feed.oldest()
+    tails = {
+        (partition, progress.next - 1, progress.tail): writer.name
+        for writer in writers
+        for partition, progress in writer.progress.items()
+        if partition != REPLAY and progress.tail and progress.next > oldest.get(partition, 0)
+    }
+    for (partition, offset, tail), lane in tails.items():
+        found = feed.reread({partition: Span(offset, offset + 1)}).records
+        if found.height and fingerprint(found.row(0, named=True)) != tail:
+            raise LogChanged(
+                f"offset {offset} of partition {partition} is not the record that lane {lane} "
+                "took there: the log was restored from a backup or written anew. Bring the log "
+                "back as it was, or remove it, so that it is made anew, and run with --accept-log"
+            )
