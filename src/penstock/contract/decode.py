@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import polars as pl
 
+from penstock.contract import columns, exact
 from penstock.contract.checks import broken, rules
-from penstock.contract.exact import Pairs, Problem, parse, record
+from penstock.contract.exact import Problem
+from penstock.contract.framing import Pieces, cut
 from penstock.contract.spec import ContractSpec
-from penstock.interfaces import WHOLE, Cause, Framing
+from penstock.interfaces import Cause, Framing
 
 PLACE = {"_row": pl.UInt32, "_index": pl.Int64}
+PLAIN = Framing()
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Decoded:
     failures: list[Failure]
 
 
-def decode(spec: ContractSpec, values: pl.Series, framing: Framing | None = None) -> Decoded:
+def decode(spec: ContractSpec, values: pl.Series, framing: Framing = PLAIN) -> Decoded:
     """Decode values strictly: nothing is coerced, dropped or changed.
 
     No value can alter, split or hide another, whatever bytes it holds; a bad element of many
@@ -56,54 +60,56 @@ def decode(spec: ContractSpec, values: pl.Series, framing: Framing | None = None
         values: JSON documents, a Binary series without nulls.
         framing: How records lie in a value; by default a value is one record.
     """
-    rows: list[dict[str, Any]] = []
-    failures: list[Failure] = []
-    for number, value in enumerate(values.to_list()):
+    pieces = cut(values, framing)
+    failures = [Failure(row, index, p.cause()) for row, index, p in pieces.problems]
+    rows = _fast(spec, pieces, failures)
+    if pieces.parsed:
+        read = partial(exact.record, fields=spec.fields)
+        rows = pl.concat([rows, _slow(spec, pieces.parsed, read, failures)])
+    rows = _obeying(spec, rows.sort(*PLACE), failures)
+    return Decoded(rows, sorted(failures, key=lambda f: (f.row, f.index)))
+
+
+def _fast(spec: ContractSpec, pieces: Pieces, failures: list[Failure]) -> pl.DataFrame:
+    """Decode documents by columns, those in doubt one by one."""
+    table = columns.read(spec, pieces.documents)
+    unsound = [at for at in table.doubtful if not exact.sound(pieces.documents[at], spec.fields)]
+    rows = table.rows
+    if unsound:
+        rows = rows.filter(~pl.col("_at").is_in(unsound))
+    where = rows.drop_in_place("_at")
+    places = pl.DataFrame({"_row": pieces.rows, "_index": pieces.indexes}, schema=PLACE)
+    fast = pl.concat([rows, places[where]], how="horizontal")
+    if not (hard := sorted(table.refused + unsound)):
+        return fast
+    documents = ((pieces.rows[at], pieces.indexes[at], pieces.documents[at]) for at in hard)
+    slow = _slow(spec, documents, partial(exact.decode, fields=spec.fields), failures)
+    return pl.concat([fast, slow])
+
+
+def _slow(
+    spec: ContractSpec,
+    documents: Iterable[tuple[int, int, Any]],
+    read: Callable[[Any], dict[str, Any]],
+    failures: list[Failure],
+) -> pl.DataFrame:
+    """Decode one by one."""
+    rows = []
+    for row, index, document in documents:
         try:
-            for index, element in _elements(value, framing or Framing()):
-                try:
-                    row = record(element() if callable(element) else element, spec.fields)
-                    rows.append(row | {"_row": number, "_index": index})
-                except Problem as problem:
-                    failures.append(Failure(number, index, problem.cause()))
+            rows.append(read(document) | {"_row": row, "_index": index})
         except Problem as problem:
-            failures.append(Failure(number, WHOLE, problem.cause()))
-    frame = pl.DataFrame(rows, schema={**spec.polars, **PLACE}, orient="row")
-    return _checked(spec, frame, failures)
+            failures.append(Failure(row, index, problem.cause()))
+    return pl.DataFrame(rows, schema={**spec.polars, **PLACE}, orient="row")
 
 
-def _elements(value: bytes, framing: Framing) -> Iterator[tuple[int, Any]]:
-    if framing.lines:
-        lines = value.split(b"\n")
-        for number, line in enumerate(lines[:-1] if not lines[-1] else lines):
-            yield number, lambda line=line: parse(line)
-        return
-    found = parse(value)
-    for name in framing.path:
-        if not isinstance(found, Pairs):
-            raise Problem("expected an object", found, name)
-        matches = [v for k, v in found if k == name]
-        if len(matches) != 1:
-            raise Problem("duplicate key" if matches else "the field is missing", None, name)
-        found = matches[0]
-    if not framing.many:
-        yield 0, found
-    elif isinstance(found, list) and not isinstance(found, Pairs):
-        yield from enumerate(found)
-    else:
-        raise Problem("expected a list of records", found, ".".join(framing.path))
-
-
-def _checked(spec: ContractSpec, frame: pl.DataFrame, failures: list[Failure]) -> Decoded:
-    bad = broken(frame, rules(spec, domain=False))
-    if bad:
-        places = frame.select(*PLACE)
-        for row, cause in bad:
-            number, index = places.row(row)
-            failures.append(Failure(number, index, cause))
-        frame = (
-            frame.with_row_index("_at")
-            .filter(~pl.col("_at").is_in([r for r, _ in bad]))
-            .drop("_at")
-        )
-    return Decoded(frame, sorted(failures, key=lambda f: (f.row, f.index)))
+def _obeying(spec: ContractSpec, rows: pl.DataFrame, failures: list[Failure]) -> pl.DataFrame:
+    """Keep the rows that obey the constraints."""
+    bad = broken(rows, rules(spec, domain=False))
+    if not bad:
+        return rows
+    places = rows.select(*PLACE)
+    for at, cause in bad:
+        row, index = places.row(at)
+        failures.append(Failure(row, index, cause))
+    return rows.filter(~pl.int_range(pl.len()).is_in([at for at, _ in bad]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -36,6 +37,14 @@ from penstock.interfaces import Cause
 DEPTH = 100
 """How deep a document may be nested; deeper ones are dead on every engine alike."""
 
+TOO_DEEP = f"nested deeper than {DEPTH} levels"
+LARGEST = 16 << 20
+"""How many bytes a document may have."""
+CUT = secrets.token_hex(16)
+"""Stands for what was nested too deep; nobody can send it."""
+SPOILT = secrets.token_hex(16)
+"""Stands for a byte that is not UTF-8."""
+
 UUID_FORM = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 DATE_FORM = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _UUID = re.compile(UUID_FORM)
@@ -44,7 +53,8 @@ _DATETIME = re.compile(
     rf"({DATE_FORM})[Tt ]([0-9]{{2}}):([0-9]{{2}}):([0-9]{{2}})(?:\.([0-9]+))?"
     r"(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))?"
 )
-_OUTSIDE = re.compile(r'"(?:[^"\\]|\\.)*"|[^\[\]{}"]+')
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]')
 _EXACT = Context(prec=60, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact, Rounded, InvalidOperation])
 
 
@@ -100,48 +110,102 @@ def show(value: Any) -> str:
     return {True: "true", False: "false"}[value]
 
 
-def parse(document: bytes) -> Any:
-    """Parse one JSON document, keeping number literals and duplicate keys.
+def decode(document: bytes, fields: tuple[Field, ...]) -> dict[str, Any]:
+    """Decode one document into the values of a row.
 
     Raises:
-        Problem: It is not one document of JSON in UTF-8, or nested too deep.
+        Problem: It is no record; says why.
     """
+    if len(document) > LARGEST:
+        raise Problem(f"larger than {LARGEST >> 20} MiB", document[:20])
+    if document.lstrip(b" \t\r\n").startswith(b"["):
+        raise Problem("expected an object, got a list", [document])
     try:
-        text = document.decode()
+        document.decode()
     except UnicodeDecodeError as error:
         raise Problem("not valid UTF-8", document[error.start : error.start + 20]) from None
-    if not text.strip(" \t\r\n"):
-        raise Problem("empty")
-    if text.startswith("\ufeff"):
-        raise Problem("begins with a byte order mark")
-    if too_deep(text):
-        raise Problem(f"nested deeper than {DEPTH} levels", document[:20])
+    value, flawed = parse(document, DEPTH)
+    if flawed:
+        raise Problem(flaw(value) or TOO_DEEP, document[:200])
+    return record(value, fields)
+
+
+def sound(document: bytes, fields: tuple[Field, ...]) -> bool:
+    """Whether a document that is known to fit its types doubles no field and is not too deep."""
     try:
-        return _JSON.decode(text)
-    except json.JSONDecodeError as error:
-        if error.msg == "Extra data":
-            raise Problem(
-                "something follows the document", text[error.pos : error.pos + 20]
-            ) from None
-        raise Problem("not JSON", text[error.pos : error.pos + 20]) from None
-
-
-def too_deep(text: str) -> bool:
-    """Whether brackets outside of strings nest deeper than `DEPTH`."""
-    if text.count("[") + text.count("{") <= DEPTH:
+        text = document.decode()
+        return shallow(text, DEPTH) == text and not _doubles(_PAIRS.decode(text), fields)
+    except (ValueError, RecursionError):  # `decode` finds out why
         return False
-    depth = 0
-    for bracket in _OUTSIDE.sub("", text):
-        depth += 1 if bracket in "[{" else -1
-        if depth > DEPTH:
-            return True
-    return False
+
+
+def _doubles(value: Any, fields: tuple[Field, ...]) -> bool:
+    """Whether an object, or one inside it, has a named field twice."""
+    if isinstance(value, Pairs):
+        given = dict(value)
+        names = {f.json_name for f in fields}
+        named = sum(name in names for name, _ in value)
+        return named > len(names & given.keys()) or any(
+            _doubles(given.get(f.json_name), f.type.inmost.fields)
+            for f in fields
+            if isinstance(f.type.inmost, NestedType)
+        )
+    return isinstance(value, list) and any(_doubles(element, fields) for element in value)
+
+
+def parse(document: bytes, depth: int) -> tuple[Any, bool]:
+    """Parse one JSON document, keeping number literals and duplicate keys.
+
+    Returns:
+        The value, and whether there are flaws in it (see `flaw`): `CUT` stands where it was nested
+        deeper than `depth`, and `SPOILT` in place of bytes that are not UTF-8.
+
+    Raises:
+        Problem: It is not one document of JSON.
+    """
+    whole = _SURROGATES.sub(SPOILT, document.decode(errors="surrogateescape"))
+    if not whole.strip(" \t\r\n"):
+        raise Problem("empty")
+    if whole.startswith("\ufeff"):
+        raise Problem("begins with a byte order mark")
+    text = shallow(whole, depth)
+    try:
+        return _JSON.decode(text), text != whole or SPOILT in text
+    except json.JSONDecodeError as error:
+        rule = "something follows the document" if error.msg == "Extra data" else "not JSON"
+        raise Problem(rule, text[error.pos : error.pos + 20]) from None
+
+
+def shallow(text: str, depth: int) -> str:
+    """Replace what is nested deeper than `depth` by a string that nobody can guess."""
+    if text.count("[") + text.count("{") <= depth:
+        return text
+    kept, start, level = [], 0, 0
+    for match in _TOKENS.finditer(text):
+        level += {"[": 1, "{": 1, "]": -1, "}": -1}.get(match[0], 0)
+        if level == depth + 1 and match[0] in "[{":
+            kept.append(text[start : match.start()])
+            start = len(text)
+        elif level == depth and match[0] in "]}":
+            kept.append(f'"{CUT}"')
+            start = match.end()
+    return "".join([*kept, text[start:]])
+
+
+def flaw(value: Any) -> str:
+    """Say which flaw a parsed value holds somewhere; nothing if none."""
+    if isinstance(value, (list, tuple)):
+        return next(filter(None, map(flaw, value)), "")
+    if not isinstance(value, str):
+        return ""
+    return TOO_DEEP if value == CUT else "not valid UTF-8" if SPOILT in value else ""
 
 
 def _not_a_number(literal: str) -> NoReturn:
     raise Problem(f"{literal} is not JSON")
 
 
+_PAIRS = json.JSONDecoder(object_pairs_hook=Pairs)
 _JSON = json.JSONDecoder(
     object_pairs_hook=Pairs,
     parse_int=Number,

@@ -331,7 +331,6 @@ def _codes(fields: Sequence[Field]) -> list[str]:
     found = []
     for field in fields:
         found += [c.code for c in field.constraints if isinstance(c, Check)]
-        inner = field.type.element if isinstance(field.type, ListType) else field.type
-        if isinstance(inner, NestedType):
-            found += _codes(inner.fields)
+        if isinstance(field.type.inmost, NestedType):
+            found += _codes(field.type.inmost.fields)
     return found

@@ -38,6 +38,11 @@ class Type:
         """The Arrow type of a column of this type."""
         return pl.Series([], dtype=self.polars).to_arrow(compat_level=pl.CompatLevel.oldest()).type
 
+    @property
+    def inmost(self) -> Type:
+        """The type itself, or what a list of it (or of lists of it) holds."""
+        return self
+
     def to_json(self) -> dict[str, Any]:
         """The type as plain data, as home stores it."""
         return {"kind": self.kind}
@@ -169,6 +174,10 @@ class ListType(Type):
     @property
     def polars(self) -> pl.DataType:
         return pl.List(self.element.polars)
+
+    @property
+    def inmost(self) -> Type:
+        return self.element.inmost
 
     def to_json(self) -> dict[str, Any]:
         return {
