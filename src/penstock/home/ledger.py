@@ -27,6 +27,10 @@ named after a stage of the work and has one count for each micro-batch."""
 
 _COUNTS = tuple(f.name for f in fields(Counts))
 _COLUMNS = sql.SQL(", ").join(map(sql.Identifier, _COUNTS))
+_TOTALS = sql.SQL(", ").join(map(sql.Placeholder, _COUNTS))
+_DIFFERENCES = sql.SQL(", ").join(
+    sql.SQL("{} - {}").format(sql.Placeholder(name), sql.Identifier(name)) for name in _COUNTS
+)
 
 
 @dataclass(frozen=True)
@@ -93,20 +97,14 @@ _CLOSE = sql.SQL("""
     SELECT lane, partition, end_offset, %(next)s, {differences},
         1, %(timings)s, %(plan)s, %(opened_at)s, clock_timestamp()
     FROM tail
-""").format(
-    columns=_COLUMNS,
-    totals=sql.SQL(", ").join(map(sql.Placeholder, _COUNTS)),
-    differences=sql.SQL(", ").join(
-        sql.SQL("{} - {}").format(sql.Placeholder(name), sql.Identifier(name)) for name in _COUNTS
-    ),
-)
+""").format(columns=_COLUMNS, totals=_TOTALS, differences=_DIFFERENCES)
 
 
 def close(cursor: Cursor, closings: Sequence[Closing]) -> None:
     """Enter what sinks committed: the difference to what the ledger has of each lane so far.
 
     What it has already is left alone, so closing twice, or late by a process that was only
-    asleep, changes nothing. Call it also after `claim`, with the progress found there.
+    asleep, changes nothing.
 
     Args:
         cursor: In a transaction on home, the one that closes the batch.
@@ -120,6 +118,67 @@ def close(cursor: Cursor, closings: Sequence[Closing]) -> None:
     rows.sort(key=lambda row: (row["lane"], row["partition"], row["next"]))
     cursor.executemany(_CREATE, rows)
     cursor.executemany(_CLOSE, rows)
+
+
+def align(cursor: Cursor, closings: Sequence[Closing]) -> list[Closing]:
+    """Make the ledger agree with what `claim` found in the stores, whichever of them is behind.
+
+    A ledger behind (a crash between the commits, a home restored from a backup) is brought up by
+    one entry. A store behind (restored from a backup) has its lane's later entries taken back: its
+    records will be written, and counted, again; letters among them are pending once more.
+
+    Args:
+        cursor: In a transaction on home.
+        closings: Progress as claimed: no other process may move it any more.
+
+    Returns:
+        Those whose store was behind.
+    """
+    numbers = lanes.numbers(cursor, {closing.key for closing in closings})
+    behind = []
+    for closing in closings:
+        row = _row(closing, numbers[closing.key])
+        cursor.execute(_LOCK_LATER, row)
+        if cursor.rowcount:
+            cursor.execute(_TAKE_BACK, row)
+            behind.append(closing)
+    close(cursor, closings)
+    return behind
+
+
+_LOCK_LATER = (
+    "SELECT FROM penstock.tails WHERE lane = %(lane)s AND partition = %(partition)s"
+    " AND end_offset > %(next)s FOR UPDATE"
+)
+
+_TAKE_BACK = sql.SQL("""
+    WITH taken AS (
+        DELETE FROM penstock.ledger
+        WHERE lane = %(lane)s AND partition = %(partition)s AND end_offset > %(next)s
+        RETURNING *
+    ), before AS (
+        -- Where the taken entries began, and the totals there.
+        SELECT (SELECT min(start_offset) FROM taken) AS start_offset, {before}
+        FROM penstock.tails WHERE lane = %(lane)s AND partition = %(partition)s
+    ), part AS (
+        -- Of an entry that reaches across, the part that the store still has.
+        INSERT INTO penstock.ledger (lane, partition, start_offset, end_offset, {columns},
+            batches, timings, plan, opened_at, closed_at)
+        SELECT %(lane)s, %(partition)s, start_offset, %(next)s, {differences},
+            1, '{{}}', %(plan)s, NULL, clock_timestamp()
+        FROM before WHERE start_offset < %(next)s
+    )
+    UPDATE penstock.tails SET end_offset = %(next)s, ({columns}) = ({totals})
+    WHERE lane = %(lane)s AND partition = %(partition)s
+""").format(
+    columns=_COLUMNS,
+    totals=_TOTALS,
+    differences=_DIFFERENCES,
+    before=sql.SQL(", ").join(
+        sql.SQL("{0} - (SELECT sum({0}) FROM taken) AS {0}").format(sql.Identifier(name))
+        for name in _COUNTS
+    ),
+)
 
 
 def _row(closing: Closing, lane: int) -> dict[str, object]:

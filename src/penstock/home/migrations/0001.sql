@@ -196,6 +196,7 @@ CREATE TABLE penstock.programs (
     store      text NOT NULL,
     target     text NOT NULL,                 -- table or topic
     mode       text NOT NULL,
+    place      bigint NOT NULL,               -- in the program's order
     current    boolean NOT NULL,
     changed_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (pipeline, segment, lane)
