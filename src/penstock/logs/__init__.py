@@ -1,0 +1,1 @@
+"""Logs: partitioned, ordered, replayable. A landing and a topic are both logs."""

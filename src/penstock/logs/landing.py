@@ -1,0 +1,122 @@
+"""A landing in PostgreSQL: what a source gave, exactly as it came, with where it stands."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import polars as pl
+import psycopg
+
+from penstock import faults
+from penstock.errors import Fenced, Refused
+from penstock.interfaces import Cursor, Response
+from penstock.logs import batch
+from penstock.logs.table_log import RECORDS, TableLog
+from penstock.postgresql import connection, progress
+
+CUT_OFF = "cut-off"
+"""Header of a response whose connection broke before its end."""
+
+_CALL = f"CALL penstock.land(%s::int, {batch.PARAMETERS}, %s, %s, %s, NULL)"
+
+
+class LandingLog(TableLog):
+    """The log of a source's responses, of one partition; key null, the body as value.
+
+    The ingesting process calls `cursor` first, then `append` after each response. Two processes
+    cannot both land what follows one cursor: the later one is fenced.
+    """
+
+    _version: int | None = None
+
+    def cursor(self, run_id: str | None = None) -> Cursor:
+        """Tell where the source stands, and go on from there.
+
+        Args:
+            run_id: A scheduler's run: an unfinished one goes on at its own cursor.
+        """
+        with connection.errors():
+            rows = self._session.execute(
+                "SELECT run, version, cursor FROM penstock.landing_cursors"
+                " WHERE id = %s AND run IN ('', %s) ORDER BY run",
+                (self._entry.id, run_id or ""),
+            ).fetchall()
+        if not rows:
+            raise Refused(f"{self._words()} was removed; start again")
+        self._version = rows[0][1]
+        return json.loads(rows[-1][2])
+
+    def append(self, responses: Sequence[Response], run_id: str | None = None) -> None:
+        """Land responses and the last one's cursor in one transaction.
+
+        Args:
+            responses: In the order they came.
+            run_id: The scheduler's run that they belong to.
+
+        Raises:
+            Fenced: Another process has landed since `cursor`, or the run is finished.
+            Unavailable: The outcome is unknown; `cursor` tells.
+        """
+        if not responses:
+            return
+        if self._version is None:
+            raise Refused("ask the landing for its cursor before appending to it")
+        sent = batch.arguments(_records(responses))
+        after = json.dumps(responses[-1].cursor, allow_nan=False)
+        values = (self._entry.id, *sent.values, run_id or "", self._version, after)
+        with connection.errors():
+            try:
+                self._session.execute(_CALL, values)
+            except psycopg.Error as error:
+                if error.sqlstate == progress.FENCED:
+                    raise Fenced(
+                        f"another process has ingested into {self._words()} meanwhile, or run "
+                        f"{run_id!r} is finished; this one stops"
+                    ) from error
+                raise
+        self._version += 1
+        faults.point("landed")
+
+    def finished(self, run_id: str) -> bool:
+        """Whether a scheduler's run was finished: then there is nothing left to do."""
+        with connection.errors():
+            row = self._session.execute(
+                "SELECT finished FROM penstock.landing_cursors WHERE id = %s AND run = %s",
+                (self._entry.id, run_id),
+            ).fetchone()
+        return bool(row and row[0])
+
+    def finish(self, run_id: str) -> None:
+        """Say that a scheduler's run is done, also when it landed nothing."""
+        with connection.errors():
+            self._session.execute(
+                "INSERT INTO penstock.landing_cursors (id, run, cursor, finished)"
+                " SELECT id, %s, cursor, true FROM penstock.landing_cursors"
+                " WHERE id = %s AND run = ''"
+                " ON CONFLICT (id, run) DO UPDATE SET finished = true, updated_at = now()",
+                (run_id, self._entry.id),
+            )
+
+
+def _records(responses: Sequence[Response]) -> pl.DataFrame:
+    now = datetime.now(UTC)
+    columns = {
+        "partition": [0] * len(responses),
+        "offset": [0] * len(responses),
+        "key": [None] * len(responses),
+        "value": [response.body for response in responses],
+        "headers": [_headers(response) for response in responses],
+        "born": [now] * len(responses),
+    }
+    return pl.DataFrame(columns, schema=RECORDS)
+
+
+def _headers(response: Response) -> bytes | None:
+    facts: Mapping[str, str] = response.headers
+    if response.cut_off:
+        facts = {**facts, CUT_OFF: "true"}
+    pairs = [[name, base64.b64encode(value.encode()).decode()] for name, value in facts.items()]
+    return json.dumps(pairs).encode() if pairs else None
