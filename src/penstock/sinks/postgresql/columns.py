@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
 
+import msgspec
 import polars as pl
 from psycopg import sql
 
@@ -121,8 +125,14 @@ def _to_jsonb(spec: ContractSpec, field: Field, rows: pl.DataFrame) -> pl.Series
 
 def _from_jsonb(spec: ContractSpec, field: Field, values: pl.Series) -> pl.Series:
     before, after = _around(spec, field)
-    documents = before + values.fill_null("null") + after
-    decoded = decode(_only(spec, field), documents.cast(pl.Binary))
+    values = values.fill_null("null")
+    decoded = decode(_only(spec, field), (before + values + after).cast(pl.Binary))
+    if decoded.failures:
+        values = values.scatter(
+            failed := [f.row for f in decoded.failures],
+            [_with_floats(field.type, values[row]) for row in failed],
+        )
+        decoded = decode(_only(spec, field), (before + values + after).cast(pl.Binary))
     if decoded.failures:
         failure = decoded.failures[0]
         raise Refused(
@@ -130,6 +140,27 @@ def _from_jsonb(spec: ContractSpec, field: Field, values: pl.Series) -> pl.Serie
             f"{spec.name}: {failure.cause.rule}; correct the row"
         )
     return decoded.rows[field.name]
+
+
+def _with_floats(type: Type, text: str) -> str:
+    """Write floats as floats again: jsonb turns 1e300 into an int of 301 digits."""
+    value = json.loads(text, parse_float=Decimal)
+    return msgspec.json.Encoder(decimal_format="number").encode(_floats_in(type, value)).decode()
+
+
+def _floats_in(type: Type, value: Any) -> Any:
+    match type, value:
+        case FloatType(), int() | Decimal():
+            return float(value)
+        case ListType(), list():
+            return [_floats_in(type.element, element) for element in value]
+        case NestedType(), dict():
+            types = {field.json_name: field.type for field in type.fields}
+            return {
+                name: _floats_in(types[name], part) if name in types else part
+                for name, part in value.items()
+            }
+    return value
 
 
 def _around(spec: ContractSpec, field: Field) -> tuple[str, str]:

@@ -1,0 +1,62 @@
+"""The stores that this repository's sinks are checked on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from penstock.interfaces import LaneKey
+from penstock.plan import Lane
+from penstock.sinks.postgresql import PostgresqlSink
+from penstock.testing.conformance.sinks import SinkStore
+
+
+class PostgresqlStore(SinkStore):
+    def __init__(self, url: str, mode: str) -> None:
+        self.mode = mode
+        self._url = url
+        self._sinks: list[PostgresqlSink] = []
+
+    def sink(self, lane: Lane, key: LaneKey) -> PostgresqlSink:
+        self._sinks.append(PostgresqlSink(self._url, lane, key))
+        return self._sinks[-1]
+
+    def reject(self, lane: Lane, email: str) -> None:
+        text = "ALTER TABLE {} ADD CONSTRAINT no_such CHECK (email <> {})"
+        self._run(sql.SQL(text).format(sql.Identifier(lane.table), sql.Literal(email)))
+
+    def exclude(self, lane: Lane) -> None:
+        self._run(sql.SQL("ALTER TABLE {} ADD UNIQUE (email)").format(sql.Identifier(lane.table)))
+
+    def cut(self) -> None:
+        self._run(
+            sql.SQL(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                "WHERE application_name LIKE 'penstock:%' AND datname = current_database()"
+            )
+        )
+
+    def close(self) -> None:
+        for made in self._sinks:
+            made.close()
+
+    def _run(self, statement: sql.Composed | sql.SQL) -> None:
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            connection.execute(statement)
+
+
+@pytest.fixture
+def upsert_table(database: str) -> Iterator[SinkStore]:
+    made = PostgresqlStore(database, "upsert")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def append_table(database: str) -> Iterator[SinkStore]:
+    made = PostgresqlStore(database, "append")
+    yield made
+    made.close()
