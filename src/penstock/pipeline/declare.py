@@ -76,7 +76,8 @@ class Pipeline:
         names.check_landing(site, land)
         if not callable(getattr(source, "poll", None)):
             raise site.error(f"{source!r} is no source: it has no `poll`; use ps.Http(...) or so")
-        node = LandingNode(_spec(site, contract), (), site, land, source, retention)
+        shape = _spec(site, contract)
+        node = LandingNode(shape, shape.key, site, land, source, retention)
         self._add_log(node)
         return Stream(self, node)
 

@@ -81,14 +81,15 @@ def validate(segments: Sequence[Segment], profile: Profile) -> list[DeclarationE
 def _segment(log: LogNode, ends: Sequence[End]) -> Segment:
     framing = log.source.framing if isinstance(log, LandingNode) else Framing()
     lanes = {end: _lane(log, end) for end in ends}
-    plan = Plan(log.spec, framing, log.key, _point(log, lanes))
+    key = log.key if isinstance(log, TopicNode) else ()
+    plan = Plan(log.spec, framing, key, _point(log, lanes))
     return Segment(
         name=log.name,
         kind="landing" if isinstance(log, LandingNode) else "topic",
         spec=log.spec,
         framing=framing,
         partitions=1 if isinstance(log, LandingNode) else log.partitions,
-        key=log.key,
+        key=key,
         retention=log.retention,
         external=isinstance(log, TopicNode) and log.parent is None,
         lanes=tuple(lanes.values()),

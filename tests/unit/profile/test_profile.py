@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from penstock import profile
+from penstock.errors import ProfileError
+
+TOML = """
+[profiles.cluster]
+home = "postgresql://${U}:${P}@localhost/${DB}?schema=x"
+log = "kafka://${BROKERS}"
+[profiles.cluster.stores]
+warehouse = "postgresql://me:pa$$wor${P}d@[::1]:5432/db"
+whole = "${WHOLE}"
+serving = "cassandra://${HOST:-localhost}/${KEYSPACE:-spark_streams}"
+files = "file:///var/data"
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "penstock.toml"
+    path.write_text(TOML)
+    values = {
+        "U": "ann",
+        "P": "p@ss/w:rd?#${U}%$$",
+        "DB": "a b",
+        "BROKERS": "one:9092,two:9092",
+        "WHOLE": "postgresql://u:p@h/d?sslmode=require",
+        "KEYSPACE": "",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    return path
+
+
+def test_variables_are_filled_in_after_the_url_is_split(cluster: Path) -> None:
+    found = profile.load(cluster, "cluster")
+    password = "p%40ss%2Fw%3Ard%3F%23%24%7BU%7D%25%24%24"
+    assert found.home == f"postgresql://ann:{password}@localhost/a%20b?schema=x"
+    assert found.log == "kafka://one:9092,two:9092"
+    assert {name: store.url for name, store in found.stores.items()} == {
+        "warehouse": f"postgresql://me:pa%24wor{password}d@[::1]:5432/db",
+        "whole": "postgresql://u:p@h/d?sslmode=require",
+        "serving": "cassandra://localhost/spark_streams",
+        "files": "file:///var/data",
+    }
+    assert found.store("files").scheme == "file"
+
+
+def test_secrets_are_not_in_a_repr(cluster: Path) -> None:
+    shown = repr(profile.load(cluster, "cluster"))
+    assert "warehouse" in shown
+    assert "ss%2Fw" not in shown
+    assert "sslmode" not in shown
+
+
+def test_an_unset_variable_is_an_error_that_names_it(
+    cluster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BROKERS")
+    with pytest.raises(ProfileError, match=r"cluster\] log needs .* BROKERS"):
+        profile.load(cluster, "cluster")
+
+
+def test_the_embedded_profile_has_every_store() -> None:
+    found = profile.load()
+    assert (found.home, found.log, found.embedded) == ("embedded:", "embedded:", True)
+    assert found.store("ware house").url == "embedded:?schema=ware%20house"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = ", "not TOML"),
+        ("[profile.x]\n", "nothing else"),
+        ("[profiles]\nx = 1\n", "must be a table"),
+        ("[profiles.embedded]\n", "built in"),
+        ("[profiles.y]\nhome = 'a'\n", "no profile 'x'; there are embedded, y"),
+        ("[profiles.x]\nhome = 'postgresql:///h'\n", "lacks 'log'"),
+        ("[profiles.x]\nhom = 'postgresql:///h'\n", "unknown setting 'hom'"),
+        ("[profiles.x]\nhome = 7\n", "must be a URL, not 7"),
+        ("[profiles.x]\nhome = 'postgresql://$USER@h'\n", r"a lone '\$'"),
+        ("[profiles.x]\nhome = 'postgresql://${U-}@h'\n", r"a lone '\$'"),
+        ("[profiles.x]\nstores = 'w'\n", "table of URLs"),
+    ],
+)
+def test_a_wrong_file_is_told(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text(text)
+    with pytest.raises(ProfileError, match=words):
+        profile.load(path, "x")
+
+
+def test_a_missing_file_and_store_are_told(tmp_path: Path, cluster: Path) -> None:
+    with pytest.raises(ProfileError, match="no profile file"):
+        profile.load(tmp_path / "none.toml", "x")
+    with pytest.raises(ProfileError, match=r"no store 'lake' \(it has 'warehouse', 'whole'"):
+        profile.load(cluster, "cluster").store("lake")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql://ann:secret@h/d", "postgresql://ann:***@h/d"),
+        ("postgresql://ann:se@cr/et@h/d", "postgresql://ann:***@h/d"),
+        ("postgresql://:secret@h/d", "postgresql://:***@h/d"),
+        ("at postgresql+x://u:p@h, retry", "at postgresql+x://u:***@h, retry"),
+        ("postgresql://h/d?password=secret&x=1", "postgresql://h/d?password=***&x=1"),
+        ("host=h password=secret user=u", "host=h password=*** user=u"),
+        ("host=h password='se cret' user=u", "host=h password=*** user=u"),
+        ("https://h/?api_key=k&access_token=t", "https://h/?api_key=***&access_token=***"),
+        ("postgresql://ann@h/d", "postgresql://ann@h/d"),
+        ("no secret: at 10:30 a@b", "no secret: at 10:30 a@b"),
+    ],
+)
+def test_redact(text: str, shown: str) -> None:
+    assert profile.redact(text) == shown
+
+
+def test_a_variable_of_a_program_is_read_when_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = profile.env("SOME_KEY")
+    with pytest.raises(ProfileError, match="SOME_KEY is not set"):
+        named.resolve()
+    monkeypatch.setenv("SOME_KEY", "now")
+    assert named.resolve() == "now"
+    assert profile.env("OTHER_KEY", "default").resolve() == "default"
+    assert "now" not in repr(named)
