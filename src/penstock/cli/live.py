@@ -9,11 +9,12 @@ from datetime import datetime
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from penstock.cli import text
+from penstock.cli import drawing, text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+    from rich.text import Text
 
     from penstock.engines.status import LaneStatus, Snapshot
 
@@ -40,7 +41,7 @@ class Rates:
     def of(self, lane: LaneStatus) -> float:
         """Take a lane's count into account and return its rate."""
         seen = self._seen.setdefault((lane.segment, lane.lane), [])
-        seen.append((self._now(), lane.records))
+        seen.append((self._now(), lane.counts.records))
         while len(seen) > 2 and seen[1][0] <= seen[-1][0] - self._window:
             del seen[0]
         (before, first), (now, last) = seen[0], seen[-1]
@@ -61,11 +62,12 @@ def picture(snapshot: Snapshot, rates: Rates) -> RenderableType:
 
 
 def _sources(snapshot: Snapshot) -> Table:
-    drawn = _table("source", "lands in", "responses", "bytes", "state", right=("responses", "bytes"))
+    figures = ("responses", "bytes")
+    drawn = drawing.table("source", "lands in", *figures, "state", right=figures, wrap=["state"])
     for source in snapshot.sources:
         drawn.add_row(
-            _text(source.source),
-            _text(source.landing),
+            drawing.words(source.source),
+            drawing.words(source.landing),
             text.count(source.responses),
             text.count(source.bytes),
             _state(source.state, source.reason, source.since),
@@ -75,41 +77,25 @@ def _sources(snapshot: Snapshot) -> Table:
 
 def _lanes(snapshot: Snapshot, rates: Rates) -> Table:
     figures = ("records", "records/s", "lag", "p50", "p99", "dead letters")
-    drawn = _table("lane", "reads", *figures, "state", right=figures)
+    drawn = drawing.table("lane", "reads", *figures, "state", right=figures, wrap=["state"])
     for lane in snapshot.lanes:
         drawn.add_row(
-            _text(lane.lane),
-            _text(lane.segment),
-            text.count(lane.records),
+            drawing.words(lane.lane),
+            drawing.words(lane.segment),
+            text.count(lane.counts.records),
             text.rate(rates.of(lane)),
             text.count(lane.lag),
             text.seconds(lane.p50),
             text.seconds(lane.p99),
-            _text(text.count(lane.dead), "red" if lane.dead else ""),
+            drawing.words(text.count(lane.counts.dead), "red" if lane.counts.dead else ""),
             _state(lane.state, lane.reason, lane.since),
         )
     return drawn
 
 
-def _table(*columns: str, right: tuple[str, ...]) -> Table:
-    from rich.table import Table
-
-    drawn = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
-    for name in columns:
-        justify = "right" if name in right else "left"
-        drawn.add_column(name, justify=justify, no_wrap=name != "state")
-    return drawn
-
-
-def _text(value: str, style: str = "") -> RenderableType:
-    from rich.text import Text
-
-    return Text(value, style=style)
-
-
-def _state(state: str, reason: str, since: datetime) -> RenderableType:
+def _state(state: str, reason: str, since: datetime) -> Text:
     said = f"{state} since {since.astimezone():%H:%M:%S}: {reason}" if reason else str(state)
-    return _text(said, _STYLES.get(str(state), ""))
+    return drawing.words(said, _STYLES.get(str(state), ""))
 
 
 @contextmanager

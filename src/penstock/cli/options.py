@@ -11,13 +11,6 @@ Program = Annotated[
     Path,
     typer.Argument(metavar="PROGRAM", help="The Python file that declares the pipeline."),
 ]
-OptionalProgram = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="[PROGRAM]",
-        help="The Python file that declares the pipeline; needed when the home knows several.",
-    ),
-]
 ProfileName = Annotated[
     str,
     typer.Option(
@@ -33,3 +26,17 @@ Pipeline = Annotated[
 ]
 
 EMBEDDED = "embedded"
+"""The profile that needs no file."""
+
+DATA = Path(".penstock")
+"""Where the embedded PostgreSQL of the current folder lives."""
+
+
+def duration(written: str) -> float:
+    """Read an option such as `60s` or `1m` as seconds; a wrong one is a usage error."""
+    from penstock import units
+
+    try:
+        return units.seconds(written)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None

@@ -38,11 +38,22 @@ def answer(document: Any, human: RenderableType, *, as_json: bool) -> None:
 
 
 def stdout() -> Console:
-    """Return a console for the answer. Text in it is never read as markup."""
+    """Return a console for the answer."""
+    return _console(on_stderr=False)
+
+
+def stderr() -> Console:
+    """Return a console for what is no answer."""
+    return _console(on_stderr=True)
+
+
+def _console(*, on_stderr: bool) -> Console:
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else 120
-    return Console(markup=False, highlight=False, emoji=False, width=width, soft_wrap=True)
+    # Nothing is cut on a pipe; and what users' data holds is never read as markup.
+    on_terminal = (sys.stderr if on_stderr else sys.stdout).isatty()
+    width = None if on_terminal else 200
+    return Console(stderr=on_stderr, markup=False, highlight=False, emoji=False, width=width)
 
 
 def say(message: str) -> None:
@@ -60,16 +71,26 @@ def errors_as_exit_codes(as_json: bool) -> Iterator[None]:
     try:
         yield
     except PenstockError as error:
-        if debug:
-            traceback.print_exception(error)
-        say(f"penstock: {error}")
-        if as_json:
-            typer.echo(json.dumps({"error": _document(error)}, ensure_ascii=False))
+        _tell(error, str(error), as_json)
         raise typer.Exit(error.exit_code) from None
+    except (typer.Exit, typer.BadParameter, KeyboardInterrupt, BrokenPipeError):
+        raise
+    except Exception as error:  # a bug: say so in the same way
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        message = (
+            f"internal error: {type(error).__name__}: {error} ({frame.filename}:{frame.lineno}). "
+            "This is a bug in Penstock; `penstock --debug …` shows the traceback"
+        )
+        _tell(error, message, as_json)
+        raise typer.Exit(NO) from None
 
 
-def _document(error: PenstockError) -> dict[str, Any]:
-    document: dict[str, Any] = {"kind": type(error).__name__, "message": str(error)}
-    if isinstance(error, DeclarationError):
-        document |= {"message": error.message, "file": error.file, "line": error.line}
-    return document
+def _tell(error: Exception, message: str, as_json: bool) -> None:
+    if debug:
+        traceback.print_exception(error)
+    say(f"penstock: {message}")
+    if as_json:
+        document: dict[str, Any] = {"kind": type(error).__name__, "message": message}
+        if isinstance(error, DeclarationError):
+            document |= {"message": error.message, "file": error.file, "line": error.line}
+        typer.echo(json.dumps({"error": document}, ensure_ascii=False))

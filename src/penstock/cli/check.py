@@ -1,0 +1,58 @@
+"""`penstock check`: the doctor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from penstock.cli import options, output
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from penstock.cli.doctor import Finding
+
+
+def check(
+    program: options.Program,
+    profile: options.ProfileName = options.EMBEDDED,
+    json: options.Json = False,
+) -> None:
+    """Say what a start would create, change or refuse; write nothing.
+
+    Validates the program, runs its maps on made-up records, dials every system, and compares
+    contracts and tables with what there is. The exit code is 0 when a run may start.
+    """
+    with output.errors_as_exit_codes(json):
+        from penstock.cli import doctor
+
+        findings = doctor.examine(program, profile)
+        good = all(finding.good for finding in findings)
+        document = {
+            "program": str(program),
+            "profile": profile,
+            "good": good,
+            "findings": [
+                {"system": f.system, "state": f.state, "message": f.message} for f in findings
+            ],
+        }
+        output.answer(document, _lines(findings, good), as_json=json)
+        if not good:
+            away = any(finding.state == "away" for finding in findings)
+            raise typer.Exit(output.AWAY if away else output.NO)
+
+
+def _lines(findings: list[Finding], good: bool) -> RenderableType:
+    from rich.text import Text
+
+    marks = {"good": ("✓", "green"), "change": ("✓", "yellow")}
+    width = max(len(finding.system) for finding in findings)
+    lines = Text()
+    for finding in findings:
+        mark, style = marks.get(finding.state, ("✗", "red"))
+        lines.append(f"{mark} ", style)
+        lines.append(f"{finding.system:<{width}}  ", "bold")
+        lines.append(finding.message.replace("\n", "\n" + " " * (width + 4)) + "\n")
+    lines.append("a run may start" if good else "a run would be refused")
+    return lines

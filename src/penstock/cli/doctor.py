@@ -1,0 +1,153 @@
+"""Looks at a program and at every system that it needs, and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from penstock import pipeline as programs
+from penstock import plan, profile
+from penstock.engines.systems import Systems
+from penstock.errors import PenstockError, Unavailable
+from penstock.home import contracts, leases
+from penstock.interfaces import LaneKey
+
+if TYPE_CHECKING:
+    from penstock.pipeline import Pipeline
+    from penstock.plan import Segment
+    from penstock.profile import Profile
+
+State = Literal["good", "change", "refused", "away"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found about one system.
+
+    Args:
+        system: The program, home, a source, or a lane.
+        state: `good`; `change`: a start would create or change something; `refused`: a start
+            would be refused; `away`: the system cannot be reached.
+        message: One sentence or more.
+    """
+
+    system: str
+    state: State
+    message: str
+
+    @property
+    def good(self) -> bool:
+        """Whether this is no reason not to start."""
+        return self.state in ("good", "change")
+
+
+def examine(program: Path, profile_name: str) -> list[Finding]:
+    """Examine a program and its systems, in the order in which a start would meet them.
+
+    Raises:
+        DeclarationError: The program cannot be read as a pipeline at all.
+        ProfileError: The profile cannot be read.
+    """
+    declared = programs.load(program)
+    settings = profile.load(name=profile_name)
+    segments = plan.compile(declared)
+    findings = [*_program(declared, segments, settings)]
+    if all(finding.good for finding in findings):
+        findings += _systems(declared, segments, settings)
+    return findings
+
+
+def _program(
+    declared: Pipeline, segments: tuple[Segment, ...], settings: Profile
+) -> Iterator[Finding]:
+    wrong = [str(error) for error in plan.validate(segments, settings)]
+    wrong += [words for segment in segments for words in segment.plan.check()]
+    if wrong:
+        yield from (Finding("program", "refused", words) for words in wrong)
+        return
+    lanes = sum(len(segment.lanes) for segment in segments)
+    yield Finding(
+        "program",
+        "good",
+        f"pipeline {declared.name}: {len(segments)} segments, {lanes} lanes; "
+        "maps fit their contracts and are row-wise on made-up records",
+    )
+
+
+def _systems(
+    declared: Pipeline, segments: tuple[Segment, ...], settings: Profile
+) -> Iterator[Finding]:
+    systems = Systems(settings, declared.name)
+    try:
+        with systems:
+            yield from _home(systems, declared, segments)
+            for segment in segments:
+                yield from _source(segment)
+                yield from _lanes(systems, declared, segment)
+    except PenstockError as error:
+        yield _refusal("services", error)
+
+
+def _home(systems: Systems, declared: Pipeline, segments: tuple[Segment, ...]) -> Iterator[Finding]:
+    try:
+        with systems.home("check") as home, home.transaction() as cursor:
+            held = {str(holder) for holder in leases.holders(cursor, declared.name)}
+            changes = contracts.changes(cursor, declared.name, segments)
+    except PenstockError as error:
+        yield _refusal("home", error)
+        return
+    yield Finding("home", "good", "answers")
+    for holder in sorted(held):
+        yield Finding("leases", "change", f"held by {holder}; a run would stand by")
+    yield from map(_contract, changes)
+
+
+def _contract(change: contracts.Change) -> Finding:
+    if change.breaking:
+        readers = f" (read by {', '.join(change.readers)})" if change.readers else ""
+        return Finding(change.name, "refused", "; ".join(change.breaking) + readers)
+    news = "; ".join(change.compatible) or "a first version would be kept"
+    return Finding(change.name, "change", news)
+
+
+def _source(segment: Segment) -> Iterator[Finding]:
+    source = segment.source
+    if source is not None:
+
+        def look() -> Iterable[str]:
+            source.check()
+            return ()
+
+        yield from _looked_at(f"source of {segment.name}", source.describe(), look)
+
+
+def _lanes(systems: Systems, declared: Pipeline, segment: Segment) -> Iterator[Finding]:
+    for lane in segment.lanes:
+
+        def look() -> Iterable[str]:
+            key = LaneKey(declared.name, "", segment.name, lane.name)  # noqa: B023 - called at once
+            sink = systems.sink(lane, key)  # noqa: B023
+            try:
+                return list(sink.preview())
+            finally:
+                sink.close()
+
+        yield from _looked_at(lane.name, f"{lane.mode}, as it should be", look)
+
+
+def _looked_at(system: str, good: str, look: Callable[[], Iterable[str]]) -> Iterator[Finding]:
+    try:
+        changes = list(look())
+    except PenstockError as error:
+        yield _refusal(system, error)
+        return
+    if not changes:
+        yield Finding(system, "good", good)
+    yield from (Finding(system, "change", words) for words in changes)
+
+
+def _refusal(system: str, error: PenstockError) -> Finding:
+    state: State = "away" if isinstance(error, Unavailable) else "refused"
+    return Finding(system, state, str(error))

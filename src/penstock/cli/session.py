@@ -1,0 +1,69 @@
+"""A run from the command: engine, signals, what is shown meanwhile, and the answer at the end."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import typer
+
+from penstock import faults, profile
+from penstock import pipeline as programs
+from penstock.cli import live, log_lines, output, signals, summary
+from penstock.engines.embedded import Embedded
+from penstock.engines.status import Board
+from penstock.engines.systems import Systems
+from penstock.errors import PenstockError
+
+if TYPE_CHECKING:
+    from penstock.engines.options import Options
+
+
+def run(program: Path, profile_name: str, wanted: Options, *, as_json: bool) -> None:
+    """Run a program's pipeline and answer with what was done.
+
+    Raises:
+        PenstockError: The run could not start, or stopped with an error; what was done until then
+            has been said.
+        Exit: With code 1, when the ledger does not balance.
+    """
+    faults.arm_from_environment()
+    on_terminal = sys.stderr.isatty() and not as_json
+    log_lines.configure(
+        "json" if as_json else "short" if on_terminal else "logfmt", debug=output.debug
+    )
+    declared = programs.load(program)
+    settings = profile.load(name=profile_name)
+    engine = Embedded(
+        declared, settings, replace(wanted, program=program), board=Board(log_lines.listener())
+    )
+    started = monotonic()
+    with Systems(settings, declared.name) as systems:
+        before = summary.tails(systems, declared.name)
+        error = _ran(engine, on_terminal=on_terminal)
+        done = summary.Summary(
+            pipeline=declared.name,
+            seconds=monotonic() - started,
+            snapshot=engine.board.snapshot(),
+            lanes=summary.between(before, summary.tails(systems, declared.name)),
+        )
+    if error is not None:
+        output.stderr().print(summary.drawn(done))
+        raise error
+    output.answer(summary.document(done), summary.drawn(done), as_json=as_json)
+    if not done.balanced:
+        raise typer.Exit(output.NO)
+
+
+def _ran(engine: Embedded, *, on_terminal: bool) -> PenstockError | None:
+    shown = live.shown(engine.board.snapshot) if on_terminal else nullcontext()
+    with signals.graceful(engine.stop), shown:
+        try:
+            engine.run()
+        except PenstockError as error:
+            return error
+    return None
