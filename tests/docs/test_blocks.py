@@ -20,7 +20,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.docs.markdown import ROOT, Block, blocks, pages
 
 SKIPPED = {"text", "json", "mermaid", "", "diff", "sql"}
@@ -28,9 +27,7 @@ EXITS = re.compile(r"#\s*exits with (\d+)")
 
 
 def is_run(block: Block) -> bool:
-    return "example" not in block.words and (
-        bool(block.words) or block.language not in SKIPPED
-    )
+    return "example" not in block.words and (bool(block.words) or block.language not in SKIPPED)
 
 
 RUN = [page for page in pages() if any(is_run(block) for block in blocks(page))]
