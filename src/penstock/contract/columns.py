@@ -27,7 +27,7 @@ import polars as pl
 import pyarrow as pa
 
 from penstock.contract.exact import DEPTH, LARGEST
-from penstock.contract.forms import FROM_LITERALS, FROM_STRINGS
+from penstock.contract.forms import FROM_LITERALS, FROM_STRINGS, utf8
 from penstock.contract.spec import ContractSpec
 from penstock.contract.types import ChoiceType, Field, ListType, NestedType, Type
 
@@ -95,7 +95,7 @@ def _rows(
 ) -> tuple[pl.DataFrame, pl.Series, pl.Series]:
     """Turn decoded documents into rows; say where a row is wrong, and where it is suspect."""
     columns, whole = _objects(spec.fields, structs)
-    texts = pl.Series(documents, dtype=pl.Binary).cast(pl.String, strict=False)
+    texts = utf8(pl.Series(documents, dtype=pl.Binary))
     wrong = (texts.str.len_bytes() > LARGEST).fill_null(True)
     if whole.doubt is not None:
         wrong |= whole.doubt
@@ -237,7 +237,7 @@ def _ints(values: list[int | None]) -> Column:
 
 def _literals(type: Type, values: list[Any], nullable: bool) -> Column:
     raws = [None if v is None else bytes(v) for v in values]
-    texts = pl.Series(raws, dtype=pl.Binary).cast(pl.String, strict=False)
+    texts = utf8(pl.Series(raws, dtype=pl.Binary))
     if nullable:
         texts = texts.set(texts == "null", None)
     return Column(*FROM_LITERALS[type.kind](type, texts))

@@ -28,6 +28,21 @@ LAST = pl.lit(datetime.max.replace(tzinfo=UTC), dtype=pl.Datetime("us", "UTC"))
 Read = tuple[pl.Series, pl.Series]
 
 
+def utf8(values: pl.Series) -> pl.Series:
+    """Read bytes as text; null where they are not valid UTF-8."""
+    try:
+        return values.cast(pl.String)
+    except pl.exceptions.ComputeError:  # one of them is not
+        return pl.Series(values.name, map(_utf8, values.to_list()), dtype=pl.String)
+
+
+def _utf8(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
 def strings(type: Type, texts: pl.Series) -> Read:
     """Take strings as they are; the type's domain has no NUL."""
     return texts, _rows(texts, _it.str.contains("\0", literal=True))

@@ -12,6 +12,7 @@ import polars as pl
 
 from penstock.contract.columns import ESCAPED_NAME, names_pattern
 from penstock.contract.exact import DEPTH, Pairs, Problem, flaw, parse
+from penstock.contract.forms import utf8
 from penstock.interfaces import WHOLE, Framing
 
 LARGEST_BODY = 64 << 20
@@ -76,7 +77,7 @@ def _named_once(values: pl.Series, path: tuple[str, ...]) -> list[bool]:
         return [False] * len(values)
     text = pl.col("text")
     once = (text.str.count_matches(pattern) <= len(path)) & ~text.str.contains(ESCAPED_NAME)
-    texts = pl.DataFrame({"text": values.cast(pl.String, strict=False)})
+    texts = pl.DataFrame({"text": utf8(values)})
     return texts.select(once.fill_null(False)).to_series().to_list()
 
 

@@ -1,46 +1,10 @@
 from __future__ import annotations
 
-import enum
-from datetime import date, datetime
-from decimal import Decimal
-from typing import Annotated, Literal
-from uuid import UUID
-
 import polars as pl
 
 import penstock.contract as ps
 
-
-class Color(enum.Enum):
-    RED = "red"
-    BLUE = "blue"
-
-
-class Login(ps.Contract):
-    uuid: UUID
-    note: str | None
-    when: datetime | None
-
-
-class Everything(ps.Contract):
-    id: UUID = ps.key()
-    name: str
-    gender: Literal["female", "male"]
-    color: Color | None
-    email: Annotated[str, ps.Pattern(r"[^@\s]+@[^@\s]+")]
-    age: Annotated[int, ps.Range(ge=0, lt=150)] | None
-    price: Annotated[Decimal, ps.Digits(12, 2)]
-    ok: bool
-    ratio: float
-    day: date
-    at: datetime
-    postcode: ps.Text
-    blob: bytes | None
-    tags: list[Annotated[str, ps.Length(0, 50)]]
-    logins: list[Login | None] | None
-    login: Login | None
-    class_: Annotated[str, ps.Name("class")]
-    date_added: datetime = ps.born()
+from .everything import Everything
 
 
 def test_synthetic_rows_survive_encoding_and_decoding() -> None:
