@@ -34,7 +34,9 @@ class Landing(Protocol):
     def append(
         self, responses: Sequence[Response], run_id: str | None = None, *, finished: bool = False
     ) -> None:
-        """Commit responses and the last one's cursor in one transaction, and the run's end.
+        """Commit responses, the last one's cursor and the run's end in one transaction.
+
+        Without responses, only the run's end.
 
         Raises:
             Fenced: Somebody else has landed since this object read the cursor.

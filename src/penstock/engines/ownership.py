@@ -60,6 +60,7 @@ class Ownership:
         self._owner = uuid4().hex
         self._changed = Condition()
         self._wishes: dict[str, _Wish] = {}
+        self._due = False
 
     def want(self, segment: str, partitions: Collection[int], changed: Callable[[], None]) -> None:
         """Ask for partitions; each look takes those that are free. Asking again adds partitions.
@@ -77,6 +78,7 @@ class Ownership:
             wish = self._wishes.setdefault(segment, wish)
             wish.partitions |= set(partitions)
             wish.changed = changed
+            self._due = True
             self._changed.notify_all()
 
     def owned(self, segment: str, timeout: float) -> dict[int, int]:
@@ -93,6 +95,7 @@ class Ownership:
     def recheck(self) -> None:
         """Look at the leases now: a sink says that one is lost."""
         with self._changed:
+            self._due = True
             self._changed.notify_all()
 
     def run(self, stop: Stop) -> None:
@@ -103,7 +106,8 @@ class Ownership:
             except Unavailable:
                 self._reconnect()
             with self._changed:
-                self._changed.wait(BEAT)
+                self._changed.wait_for(lambda: self._due, BEAT)
+                self._due = False
 
     def start(self, stop: Stop) -> Thread:
         """Run the heartbeat on a thread of its own."""

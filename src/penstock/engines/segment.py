@@ -66,7 +66,8 @@ class SegmentRun:
         self._ownership.want(name, partitions, self.interrupt)
         epochs = self._ownership.owned(name, PATIENCE)
         if not epochs:
-            self._say(State.STANDING_BY, self._ownership.holders(name))
+            if holders := self._ownership.holders(name):
+                self._say(State.STANDING_BY, holders)
             return
         self._moving = Moving(self.place, log_id, epochs)
         try:

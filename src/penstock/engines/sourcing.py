@@ -62,7 +62,8 @@ class SourceRun:
     def _held(self) -> bool:
         if self._ownership.owned(self._lease, PATIENCE):
             return True
-        self._say(State.STANDING_BY, self._ownership.holders(self._lease))
+        if holders := self._ownership.holders(self._lease):
+            self._say(State.STANDING_BY, holders)
         return False
 
     def _ingest(self) -> bool:

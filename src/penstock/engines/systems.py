@@ -71,6 +71,11 @@ class Systems:
         """Turn a profile's URL into one to connect to."""
         return embedded.resolve(url, self._server_url)
 
+    @property
+    def log_url(self) -> str:
+        """Where the topics are."""
+        return self.url(self._profile.log)
+
     def home(self, name: str = "home") -> Home:
         """Connect to home."""
         home = Home(self.url(self._profile.home), name=name)
@@ -83,9 +88,7 @@ class Systems:
 
         if segment.kind == "landing":
             return self.landing(segment)
-        return logs.open_topic(
-            self.url(self._profile.log), segment.name, segment.partitions, segment.retention
-        )
+        return logs.open_topic(self.log_url, segment.name, segment.partitions, segment.retention)
 
     def landing(self, segment: Segment) -> LandingLog:
         """Open the landing that a segment reads and its source fills."""
@@ -102,7 +105,7 @@ class Systems:
         if lane.store == LOG_STORE:
             from penstock.logs.topic_sink import TopicSink
 
-            return TopicSink(self.url(self._profile.log), lane, key)
+            return TopicSink(self.log_url, lane, key)
         url = self.url(self._profile.store(lane.store).url)
         if url.startswith(("postgresql:", "postgres:")):
             from penstock.sinks.postgresql import PostgresqlSink

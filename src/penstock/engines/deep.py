@@ -1,0 +1,228 @@
+"""Compares the rows in the stores with what the plan makes of the log (`reconcile --deep`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from penstock.contract import encode, encode_key
+from penstock.engines.rowset import SCHEMA, RowSet, differences
+from penstock.interfaces import WHOLE, Limits, Span
+from penstock.plan import MicroBatch
+
+if TYPE_CHECKING:
+    from penstock.engines.feed import Feed
+    from penstock.interfaces import Sink
+    from penstock.plan import Lane, Segment
+
+LIMITS = Limits(records=20_000, bytes=8 << 20)
+
+STILL_DEAD = ("dead", "pending", "discarded", "replaying")
+"""States of letters whose rows are in no store."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is known of a lane before its rows are compared.
+
+    Args:
+        lane: The lane.
+        sink: For its rows.
+        ends: Up to which offsets its rows are compared.
+        doubtful: Spans that cannot be compared by value, with the reason, by partition.
+        letters: Its dead letters: `partition`, `offset`, `index`, `state`, `stage`, `rule`.
+        loose: Whether replays were made by other code.
+        moving: Whether a process may be writing meanwhile.
+    """
+
+    lane: Lane
+    sink: Sink
+    ends: Mapping[int, int]
+    doubtful: Mapping[int, Sequence[Span]]
+    letters: pl.DataFrame
+    loose: bool
+    moving: bool
+
+
+@dataclass
+class Compared:
+    """What came of comparing a lane's rows."""
+
+    rows: int = 0
+    doubtful: int = 0
+    differences: list[str] = field(default_factory=list)
+
+
+def compare(
+    segment: Segment,
+    feed: Feed,
+    standings: Sequence[Standing],
+    bases: Mapping[int, int],
+    progress: Callable[[int], None] = lambda records: None,
+) -> dict[str, Compared]:
+    """Run the plan over the log once, and compare every lane's rows with its store.
+
+    Args:
+        segment: Whose plan and log.
+        feed: Reads the log.
+        standings: The lanes, all of tables.
+        bases: Order bases of the log's partitions.
+        progress: Told how many records were read.
+    """
+    with ExitStack() as stack:
+        expected = {s.lane.name: stack.enter_context(RowSet()) for s in standings}
+        for batch in _batches(feed, standings):
+            progress(batch.records.height)
+            outcome = segment.plan.run(batch, list(expected))
+            for standing in standings:
+                rows = outcome.lanes[standing.lane.name].rows
+                expected[standing.lane.name].add(_expected(standing, rows))
+        return {s.lane.name: _lane(s, expected[s.lane.name], bases) for s in standings}
+
+
+def _batches(feed: Feed, standings: Sequence[Standing]) -> Iterator[MicroBatch]:
+    """Read the log up to where the foremost lane stands, without records that kill."""
+    starts = feed.oldest()
+    ends = {p: max(s.ends.get(p, 0) for s in standings) for p in starts}
+    killers = pl.concat([s.letters for s in standings]).filter(pl.col("rule").str.contains("died"))
+    while starts := {p: start for p, start in starts.items() if start < ends[p]}:
+        batch = feed.read(starts, LIMITS)
+        if batch is None:
+            return
+        yield MicroBatch(
+            batch.spans, batch.records.join(killers, on=["partition", "offset"], how="anti")
+        )
+        starts.update({p: span.end for p, span in batch.spans.items()})
+
+
+def _expected(standing: Standing, rows: pl.DataFrame) -> pl.DataFrame:
+    """Fingerprint the rows that the store should hold, without those that are still dead."""
+    lane = standing.lane
+    within = pl.lit(False)
+    for partition, end in standing.ends.items():
+        within |= (pl.col("_partition") == partition) & (pl.col("_offset") < end)
+    doubted = _in_spans(standing.doubtful, pl.col("_partition"), pl.col("_offset"))
+    rows = rows.filter(within & ~doubted)
+    at = {"partition": "_partition", "offset": "_offset", "index": "_index"}
+    dead = standing.letters.filter(pl.col("state").is_in(STILL_DEAD))
+    whole = dead.filter(pl.col("index") == WHOLE)
+    rows = rows.join(dead, left_on=list(at.values()), right_on=list(at), how="anti")
+    rows = rows.join(
+        whole, left_on=["_partition", "_offset"], right_on=["partition", "offset"], how="anti"
+    )
+    replayed = standing.letters.filter(pl.col("state") == "replayed").select("partition", "offset")
+    places = replayed.unique().with_columns(pl.lit(standing.loose).alias("loose"))
+    return (
+        rows.select(
+            _key(lane, rows),
+            pl.when(pl.col("_deleted"))
+            .then(pl.lit(0, pl.UInt64))
+            .otherwise(_value(lane, rows))
+            .alias("value"),
+            (pl.col("_order") if lane.mode == "upsert" else pl.lit(0, pl.Int64)).alias("order"),
+            *(pl.col(column).alias(name) for name, column in at.items()),
+            pl.col("_deleted").alias("deleted"),
+        )
+        .join(places, on=["partition", "offset"], how="left")
+        .with_columns(pl.col("loose").fill_null(False))
+        .select(list(SCHEMA))
+    )
+
+
+def _lane(standing: Standing, expected: RowSet, bases: Mapping[int, int]) -> Compared:
+    result = Compared()
+    with RowSet() as found:
+        for frame in standing.sink.positions():
+            kept = _found(standing, frame, bases)
+            result.doubtful += frame.height - kept.height
+            found.add(kept)
+        result.rows = found.rows
+        for different in differences(expected, found):
+            real = _excused(standing, different, bases)
+            if real.height:
+                result.differences.append(_words(standing, real.row(0, named=True)))
+                break
+    return result
+
+
+def _found(standing: Standing, rows: pl.DataFrame, bases: Mapping[int, int]) -> pl.DataFrame:
+    """Fingerprint the rows of a store, without those that nothing can be said about."""
+    lane = standing.lane
+    if lane.mode == "upsert":
+        order = pl.col("_order")
+        rows = rows.filter(~_order_in(standing, order, bases))
+    else:
+        order = pl.lit(0, pl.Int64)
+        at = pl.col("_partition"), pl.col("_offset")
+        beyond = pl.lit(False)
+        for partition, end in standing.ends.items():
+            beyond |= (at[0] == partition) & (at[1] >= end)
+        rows = rows.filter(~beyond & ~_in_spans(standing.doubtful, *at))
+    nothing = pl.lit(None, pl.Int64)
+    return rows.select(
+        _key(lane, rows),
+        _value(lane, rows).alias("value"),
+        order.alias("order"),
+        nothing.cast(pl.Int32).alias("partition"),
+        nothing.alias("offset"),
+        nothing.alias("index"),
+        pl.lit(False).alias("deleted"),
+        pl.lit(False).alias("loose"),
+    )
+
+
+def _key(lane: Lane, rows: pl.DataFrame) -> pl.Series:
+    if lane.mode == "upsert":
+        return encode_key(lane.spec, lane.key, rows).hash(1).alias("key")
+    return rows.select(pl.struct("_partition", "_offset", "_index").hash(1).alias("key"))["key"]
+
+
+def _value(lane: Lane, rows: pl.DataFrame) -> pl.Series:
+    return encode(lane.spec, rows.select(list(lane.spec.polars))).hash(2)
+
+
+def _in_spans(spans: Mapping[int, Sequence[Span]], partition: pl.Expr, offset: pl.Expr) -> pl.Expr:
+    inside = pl.lit(False)
+    for number, some in spans.items():
+        for span in some:
+            inside |= (partition == number) & (offset >= span.start) & (offset < span.end)
+    return inside
+
+
+def _order_in(standing: Standing, order: pl.Expr, bases: Mapping[int, int]) -> pl.Expr:
+    """Whether a row may come from a doubtful span, or from behind what is compared."""
+    inside = pl.lit(False)
+    for partition, spans in standing.doubtful.items():
+        for span in spans:
+            start, end = bases[partition] + span.start, bases[partition] + span.end
+            inside |= (order >= start) & (order < end)
+    return inside
+
+
+def _excused(standing: Standing, different: pl.DataFrame, bases: Mapping[int, int]) -> pl.DataFrame:
+    """Drop differences that come from doubtful spans, or from what was written meanwhile."""
+    if standing.lane.mode != "upsert":
+        return different
+    latest = min((bases[p] + end for p, end in standing.ends.items() if p in bases), default=0)
+    meanwhile = pl.lit(standing.moving) & (pl.col("order_found") >= latest)
+    doubt = pl.lit(bool(standing.doubtful)) & pl.col("order_found").is_null()
+    return different.filter(~(meanwhile | doubt).fill_null(False))
+
+
+def _words(standing: Standing, row: Mapping[str, object]) -> str:
+    where = f"position ({row['partition']}, {row['offset']}, {row['index']})"
+    table = f"table {standing.lane.table!r} of store {standing.lane.store!r}"
+    if row["order_found"] is None:
+        return f"{table} lacks the row of {where}"
+    if row["order"] is None:
+        return f"{table} has a row (order stamp {row['order_found']}) that the log does not give"
+    if row["order"] != row["order_found"]:
+        return (
+            f"{table}: the row of {where} has order stamp {row['order']} by the log, "
+            f"{row['order_found']} in the table"
+        )
+    return f"{table}: the row of {where} has other values, or is there twice"
