@@ -7,7 +7,6 @@ a value at a time, and needs no second transaction to stage them in.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -18,22 +17,14 @@ PARAMETERS = (
     "%s::jsonb, %s::int[], %s::int[], %s::int[], %s::int[], %b::bytea,"
     " %s::int[], %s::int[], %b::bytea, %s::text[], %s::bigint[]"
 )
-"""Placeholders for `Arguments.values`."""
+"""Placeholders for what `arguments` gives."""
 
 LIMIT = 900 << 20
 """Bytes of values in one message; PostgreSQL takes at most 1 GiB."""
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """A batch of records, ready to be sent."""
-
-    rows: int
-    values: tuple[Any, ...]
-
-
-def arguments(records: pl.DataFrame) -> Arguments:
-    """Prepare records for the server.
+def arguments(records: pl.DataFrame) -> tuple[Any, ...]:
+    """Prepare records for the server, as values for `PARAMETERS`.
 
     Args:
         records: `partition`, `key`, `value`, `headers`, `born`, in the order they shall have.
@@ -49,21 +40,18 @@ def arguments(records: pl.DataFrame) -> Arguments:
     partitions = records["partition"]
     shares, ranks = _numbered(partitions, key_sizes + value_sizes)
     headers = records["headers"]
-    return Arguments(
-        records.height,
-        (
-            shares,
-            _array(partitions),
-            ranks,
-            _array(key_starts),
-            _array(key_sizes),
-            keys,
-            _array(value_starts),
-            _array(value_sizes),
-            values,
-            None if headers.null_count() == len(headers) else _texts(headers),
-            _array(records["born"].cast(pl.Datetime("us", "UTC")).to_physical()),
-        ),
+    return (
+        shares,
+        _array(partitions),
+        ranks,
+        _array(key_starts),
+        _array(key_sizes),
+        keys,
+        _array(value_starts),
+        _array(value_sizes),
+        values,
+        None if headers.null_count() == len(headers) else _texts(headers),
+        _array(records["born"].cast(pl.Datetime("us", "UTC")).to_physical()),
     )
 
 

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 import polars as pl
 import psycopg
 
-from penstock import faults
 from penstock.errors import Fenced, Refused
 from penstock.interfaces import Cursor, Response
 from penstock.logs import batch
@@ -20,7 +19,7 @@ from penstock.postgresql import connection, progress
 CUT_OFF = "cut-off"
 """Header of a response whose connection broke before its end."""
 
-_CALL = f"CALL penstock.land(%s::int, {batch.PARAMETERS}, %s, %s, %s, NULL)"
+_CALL = f"CALL penstock.land(%s::int, {batch.PARAMETERS}, %s, %s, %s, %s)"
 
 
 class LandingLog(TableLog):
@@ -49,24 +48,27 @@ class LandingLog(TableLog):
         self._version = rows[0][1]
         return json.loads(rows[-1][2])
 
-    def append(self, responses: Sequence[Response], run_id: str | None = None) -> None:
-        """Land responses and the last one's cursor in one transaction.
+    def append(
+        self, responses: Sequence[Response], run_id: str | None = None, *, finished: bool = False
+    ) -> None:
+        """Land responses, the last one's cursor and the end of a run in one transaction.
 
         Args:
-            responses: In the order they came.
+            responses: In the order they came; none are needed to finish a run.
             run_id: The scheduler's run that they belong to.
+            finished: Whether that run is done with them.
 
         Raises:
             Fenced: Another process has landed since `cursor`, or the run is finished.
             Unavailable: The outcome is unknown; `cursor` tells.
         """
-        if not responses:
+        if not responses and not finished:
             return
         if self._version is None:
             raise Refused("ask the landing for its cursor before appending to it")
         sent = batch.arguments(_records(responses))
-        after = json.dumps(responses[-1].cursor, allow_nan=False)
-        values = (self._entry.id, *sent.values, run_id or "", self._version, after)
+        after = json.dumps(responses[-1].cursor, allow_nan=False) if responses else None
+        values = (self._entry.id, *sent, run_id or "", self._version, after, finished)
         with connection.errors():
             try:
                 self._session.execute(_CALL, values)
@@ -78,7 +80,6 @@ class LandingLog(TableLog):
                     ) from error
                 raise
         self._version += 1
-        faults.point("landed")
 
     def finished(self, run_id: str) -> bool:
         """Whether a scheduler's run was finished: then there is nothing left to do."""
@@ -88,17 +89,6 @@ class LandingLog(TableLog):
                 (self._entry.id, run_id),
             ).fetchone()
         return bool(row and row[0])
-
-    def finish(self, run_id: str) -> None:
-        """Say that a scheduler's run is done, also when it landed nothing."""
-        with connection.errors():
-            self._session.execute(
-                "INSERT INTO penstock.landing_cursors (id, run, cursor, finished)"
-                " SELECT id, %s, cursor, true FROM penstock.landing_cursors"
-                " WHERE id = %s AND run = ''"
-                " ON CONFLICT (id, run) DO UPDATE SET finished = true, updated_at = now()",
-                (run_id, self._entry.id),
-            )
 
 
 def _records(responses: Sequence[Response]) -> pl.DataFrame:

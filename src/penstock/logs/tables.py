@@ -27,8 +27,6 @@ CHILD_ROWS = {"landing": 1 << 16, "topic": 1 << 20}
 NAME_LIMIT = 63
 """Bytes of the longest name that PostgreSQL keeps apart from others."""
 
-_VERSION = "penstock logs 1"
-
 _VIEWS = {
     "landing": """
         SELECT t.partition, t."offset", t.born, penstock.as_headers(t.headers) AS headers, j.body
@@ -88,17 +86,19 @@ def install(session: psycopg.Connection[Any]) -> None:
         session: In autocommit, with the right to create a schema on first use.
     """
     progress.install(session)
+    statements = files("penstock.logs").joinpath("tables.sql").read_bytes()
+    version = f"penstock logs {hashlib.sha256(statements).hexdigest()[:12]}"
     found = session.execute(
         "SELECT obj_description(to_regclass('penstock.logs'), 'pg_class')"
     ).fetchone()
-    if found and found[0] == _VERSION:
+    if found == (version,):
         return
     with session.transaction():
         # two first starts at once would collide in the catalog
         session.execute("SELECT pg_advisory_xact_lock(hashtext('penstock.install'))")
-        session.execute(files("penstock.logs").joinpath("tables.sql").read_bytes())
+        session.execute(statements)
         session.execute(
-            sql.SQL("COMMENT ON TABLE penstock.logs IS {}").format(sql.Literal(_VERSION))
+            sql.SQL("COMMENT ON TABLE penstock.logs IS {}").format(sql.Literal(version))
         )
 
 

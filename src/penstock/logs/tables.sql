@@ -160,30 +160,33 @@ BEGIN
     PERFORM pg_notify('penstock_log_' || log, '');
 END $$;
 
--- Lands responses with the cursor after them, if the cursor is still the one that was read.
+-- Lands responses with the cursor after them (null: as it is), if the cursor is still the one that
+-- was read; tells whether a run is done in the same transaction.
 CREATE OR REPLACE PROCEDURE penstock.land(
     log int, shares jsonb, parts int[], ranks int[], key_starts int[], key_sizes int[], keys bytea,
     value_starts int[], value_sizes int[], vals bytea, heads text[], borns bigint[],
-    run_id text, expected bigint, after text, INOUT bases jsonb
+    run_id text, expected bigint, after text, done boolean
 ) LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE penstock.landing_cursors c
-    SET cursor = after, version = c.version + 1, updated_at = now()
-    WHERE c.id = log AND c.run = '' AND c.version = expected;
+    SET cursor = coalesce(after, c.cursor), version = c.version + 1, updated_at = now()
+    WHERE c.id = log AND c.run = '' AND c.version = expected
+    RETURNING c.cursor INTO after;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'another process has ingested into %', penstock.log_table(log)
             USING ERRCODE = 'PSF01';
     END IF;
     IF run_id <> '' THEN
-        INSERT INTO penstock.landing_cursors AS c (id, run, cursor) VALUES (log, run_id, after)
-        ON CONFLICT (id, run) DO UPDATE SET cursor = after, updated_at = now()
+        INSERT INTO penstock.landing_cursors AS c (id, run, cursor, finished)
+        VALUES (log, run_id, after, done)
+        ON CONFLICT (id, run) DO UPDATE SET cursor = after, finished = done, updated_at = now()
         WHERE NOT c.finished;
         IF NOT FOUND THEN
             RAISE EXCEPTION 'run % is finished already', run_id USING ERRCODE = 'PSF01';
         END IF;
     END IF;
-    bases := penstock.log_append(log, shares, parts, ranks, key_starts, key_sizes, keys,
-                                 value_starts, value_sizes, vals, heads, borns);
+    PERFORM penstock.log_append(log, shares, parts, ranks, key_starts, key_sizes, keys,
+                                value_starts, value_sizes, vals, heads, borns);
     COMMIT;
     PERFORM pg_notify('penstock_log_' || log, '');
 END $$;

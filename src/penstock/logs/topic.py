@@ -33,7 +33,7 @@ class TopicLog(TableLog):
         """
         sent = batch.arguments(self._completed(records))
         with connection.errors():
-            row = self._session.execute(_CALL, (self._entry.id, *sent.values)).fetchone()
+            row = self._session.execute(_CALL, (self._entry.id, *sent)).fetchone()
         return {int(partition): base for partition, base in (row[0] if row else {}).items()}
 
     def _completed(self, records: pl.DataFrame) -> pl.DataFrame:

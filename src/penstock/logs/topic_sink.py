@@ -79,7 +79,7 @@ class TopicSink:
         sent = batch.arguments(staged)
         key = [self._key.pipeline, self._key.log_id, self._key.segment, self._key.lane]
         fencing = faults.enabled("fencing")
-        values = (self._made().id, *sent.values, key, progress.moves(counted), fencing)
+        values = (self._made().id, *sent, key, progress.moves(counted), fencing)
         with connection.errors():
             try:
                 self._connected().execute(_CALL, values)

@@ -115,19 +115,21 @@ def test_an_unfinished_run_goes_on_at_its_cursor(opened: Opener) -> None:
     again = opened()
     assert again.cursor("monday") == 1
     assert not again.finished("monday")
-    again.append([Response(b"2", 2)], "monday")
-    again.finish("monday")
+    again.append([Response(b"2", 2)], "monday", finished=True)
     assert again.finished("monday")
     assert opened().cursor("tuesday") == 2
-
-
-def test_a_finished_run_lands_nothing_more(opened: Opener) -> None:
-    landing = opened()
-    landing.cursor("monday")
-    landing.finish("monday")
-    assert landing.finished("monday")
-    landing.finish("monday")
     with pytest.raises(Fenced, match="'monday' is finished"):
-        landing.append([Response(b"1", 1)], "monday")
-    assert landing.spans() == {0: Span(0, 0)}
-    assert landing.cursor() is None
+        again.append([Response(b"3", 3)], "monday")
+    assert again.spans() == {0: Span(0, 2)}
+    assert again.cursor() == 2
+
+
+def test_a_run_may_end_with_nothing_new(opened: Opener) -> None:
+    landing = opened()
+    landing.cursor()
+    landing.append([Response(b"1", 1)])
+    assert landing.cursor("monday") == 1
+    landing.append([], "monday", finished=True)
+    assert landing.finished("monday")
+    assert landing.spans() == {0: Span(0, 1)}
+    assert opened().cursor() == 1
