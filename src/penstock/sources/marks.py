@@ -88,12 +88,17 @@ class Marks:
         key = identity(stat)
         if key != self._present[path]:
             raise Unavailable(f"{path} was replaced just now; it is read at the next poll")
-        mark = self._marks.get(key)
-        if mark is None:
-            return self._rewritten(path, descriptor)
-        if mark.path != path:
-            return (mark if _renamed(mark, stat, descriptor) else Mark(path)), None
-        return (mark, None) if mark.holds(descriptor) else (Mark(path), mark)
+        numbered, named = self._marks.get(key), self._gone(path)
+        if numbered is not None and numbered.path != path and not _left(numbered, stat):
+            numbered = None
+        held = [mark for mark in (numbered, named) if mark and mark.holds(descriptor)]
+        if not held:
+            lost = numbered if numbered and numbered.path == path else named
+            return Mark(path), lost
+        mark = max(held, key=lambda mark: mark.offset)
+        if mark is named:
+            self._marks[key] = self._marks.pop(self._by_path[path])
+        return mark, None
 
     def move(self, path: str, mark: Mark) -> None:
         """Keep how far the file that has this path now was read."""
@@ -101,22 +106,16 @@ class Marks:
         self._marks.pop(key, None)
         self._marks[key] = mark
 
-    def _rewritten(self, path: str, descriptor: int) -> tuple[Mark, Mark | None]:
-        """A new file under a known name may be the old one, copied, with more at its end."""
+    def _gone(self, path: str) -> Mark | None:
+        """The mark of a file that had this path and is no more: it may have been rewritten."""
         key = self._by_path.get(path)
-        if key is None or key in self._here:
-            return Mark(path), None
-        mark = self._marks[key]
-        if not mark.holds(descriptor):
-            return Mark(path), mark
-        return mark, None
+        return None if key is None or key in self._here else self._marks.get(key)
 
 
-def _renamed(mark: Mark, stat: os.stat_result, descriptor: int) -> bool:
-    """Whether this is the marked file under a new name.
+def _left(mark: Mark, stat: os.stat_result) -> bool:
+    """Whether a file under a new name was left untouched, or has grown, since it was marked.
 
-    The numbers of files are given to new files again, and a new file may begin as the old one
-    did: the marked one was left untouched, or has grown.
+    Otherwise it is a new file: the numbers of files are given again, and a new file may begin as
+    an old one did.
     """
-    left = mark.mtime == stat.st_mtime_ns or stat.st_size > mark.offset
-    return left and mark.holds(descriptor)
+    return mark.mtime == stat.st_mtime_ns or stat.st_size > mark.offset

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import ssl
 
 _REDIRECTS = 5
-_CHUNK = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Session:
             facts["content-type"] = response.headers["content-type"]
         body = io.BytesIO()
         try:
-            for chunk in response.iter_bytes(_CHUNK):
+            for chunk in response.iter_bytes():
                 body.write(chunk)
                 self._check_size(body.tell(), query)
         except (httpx.TransportError, httpx.DecodingError) as error:
