@@ -145,6 +145,7 @@ class Table:
         else:
             refuse(self, findings(self, relation))
             changes += [self._add(column) for column in self.missing(relation)]
+            changes += [self._loosen(column) for column in self._too_strict(relation)]
         if self.key and read(connection, _BOOKS, self.deleted_name) is None:
             changes.append(self._create_deleted())
         return changes
@@ -152,6 +153,11 @@ class Table:
     def missing(self, relation: Relation) -> list[Column]:
         """List the contract's columns that the table lacks."""
         return [c for c in self.columns if c.name not in relation.columns]
+
+    def _too_strict(self, relation: Relation) -> list[Column]:
+        """List the columns that must take nulls now, since the contract does."""
+        there = relation.columns
+        return [c for c in self.columns if c.name in there and there[c.name].required > c.required]
 
     def _refuse_if_written(self, connection: psycopg.Connection[Any], lane: LaneKey) -> None:
         if not progress.installed(connection):
@@ -184,6 +190,11 @@ class Table:
     def _add(self, column: Column) -> Change:
         text = sql.SQL("ALTER TABLE {} ADD COLUMN {}").format(self.identifier, column.definition())
         return Change(f"add column {column.name!r} {column.type} to {self.words}", text)
+
+    def _loosen(self, column: Column) -> Change:
+        text = sql.SQL("ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL")
+        words = f"let column {column.name!r} of {self.words} be null"
+        return Change(words, text.format(self.identifier, sql.Identifier(column.name)))
 
     def _create_deleted(self) -> Change:
         columns = {c.name: c for c in self.columns}
@@ -281,11 +292,6 @@ def _missing_and_different(table: Table, relation: Relation) -> list[str]:
             )
         elif there.generated:
             found.append(f"column {wanted.name!r} is generated: drop its expression")
-        elif there.required and not wanted.required:
-            found.append(
-                f"column {wanted.name!r} is NOT NULL, but the contract lets it be null: "
-                "drop its NOT NULL"
-            )
     return found
 
 
