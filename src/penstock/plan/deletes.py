@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 
 import polars as pl
@@ -10,8 +12,8 @@ from penstock.contract import ContractSpec, decode
 from penstock.contract.types import BoolType, IntType
 from penstock.interfaces import Cause
 
-_LITERALS = (IntType, BoolType)
-_LITERAL = rb"\A(-?\d+|true|false)\z"
+UNREADABLE = "the key of the delete cannot be read"
+_LITERAL = re.compile(r"-?(0|[1-9][0-9]*)|true|false")
 
 
 @dataclass(frozen=True)
@@ -41,43 +43,38 @@ def read(spec: ContractSpec, key: tuple[str, ...], records: pl.DataFrame) -> Del
     if not key:
         rule = "a record without a value, on a log that has no key"
         failures = [(row, Cause("delete", rule)) for row in rows.to_list()]
-        return Deletes(pl.DataFrame(schema={}), rows.clear(), failures)
-    shape = spec.only(key)
-    documents = records["key"] if len(key) > 1 else _document(shape, records["key"])
-    lost = documents.is_null()
+        return Deletes(pl.DataFrame(), rows.clear(), failures)
+    shape, name = spec.only(key), ", ".join(key)
+    keys = records["key"].to_list()
+    documents = [_document(shape, value) for value in keys]
+    lost = pl.Series([document is None for document in documents], dtype=pl.Boolean)
     failures = [
-        (row, Cause("delete", "the key cannot be read", ",".join(key), _shown(value)))
-        for row, value in records.filter(lost).select("_row", "key").iter_rows()
+        (rows[at], Cause("delete", UNREADABLE, name, _shown(keys[at])))
+        for at in lost.arg_true().to_list()
     ]
     rows = rows.filter(~lost)
-    decoded = decode(shape, documents.filter(~lost))
-    failures += [
-        (
-            rows[f.row],
-            Cause(
-                "delete", f"the key cannot be read: {f.cause.rule}", f.cause.field, f.cause.value
-            ),
-        )
-        for f in decoded.failures
-    ]
+    decoded = decode(shape, pl.Series([d for d in documents if d is not None], dtype=pl.Binary))
+    for failure in decoded.failures:
+        why = failure.cause
+        cause = Cause("delete", f"{UNREADABLE}: {why.rule}", why.field or name, why.value)
+        failures.append((rows[failure.row], cause))
     good = rows[decoded.rows["_row"]]
     return Deletes(decoded.rows.select(key), good, sorted(failures, key=lambda f: f[0]))
 
 
-def _document(shape: ContractSpec, keys: pl.Series) -> pl.Series:
-    """Make a JSON document of each key's text, null where it is no text for its type."""
+def _document(shape: ContractSpec, key: bytes | None) -> bytes | None:
+    """Make a JSON document of a key; None when it is no text for its type."""
+    if key is None or len(shape.fields) > 1:
+        return key
     field = shape.fields[0]
-    text = keys.cast(pl.String, strict=False)
-    frame = pl.DataFrame({field.json_name: text})
-    if isinstance(field.type, _LITERALS):
-        name = pl.struct(pl.lit("").alias(field.json_name)).struct.json_encode()
-        head = name.str.strip_suffix('""}')
-        literal = pl.col(field.json_name).str.contains(_LITERAL.decode())
-        document = pl.when(literal).then(head + pl.col(field.json_name) + "}")
-    else:
-        there = pl.col(field.json_name).is_not_null()
-        document = pl.when(there).then(pl.struct(field.json_name).struct.json_encode())
-    return frame.select(document.cast(pl.Binary)).to_series()
+    try:
+        text = key.decode()
+    except UnicodeDecodeError:
+        return None
+    if not isinstance(field.type, IntType | BoolType):
+        return json.dumps({field.json_name: text}).encode()
+    literal = _LITERAL.fullmatch(text)
+    return f"{{{json.dumps(field.json_name)}:{text}}}".encode() if literal else None
 
 
 def _shown(key: bytes | None) -> str:
