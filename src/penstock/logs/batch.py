@@ -79,9 +79,7 @@ def _joined(column: pl.Series) -> tuple[pl.Series, pl.Series, bytes]:
     sizes = column.bin.size().cast(pl.Int64)
     filled = sizes.fill_null(0)
     starts = filled.cum_sum() - filled
-    buffer = column.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()[2]
-    data = memoryview(buffer)[: int(filled.sum())] if buffer is not None else b""
-    return starts, sizes.fill_null(-1), bytes(data)
+    return starts, sizes.fill_null(-1), b"".join(column.drop_nulls().to_list())
 
 
 def _array(column: pl.Series) -> str:
