@@ -65,6 +65,7 @@ class Home:
             session = connection.connect(self.url, name=self._name)
             try:
                 with connection.errors():
+                    session.execute("SET statement_timeout = '120s'")
                     _migrate(session)
             except BaseException:
                 session.close()
@@ -118,7 +119,7 @@ def versions() -> list[LiteralString]:
 
 def _migrate(session: psycopg.Connection) -> None:
     with session.transaction():
-        session.execute("SET LOCAL lock_timeout = '60s'")
+        session.execute("SET LOCAL lock_timeout = '60s'; SET LOCAL statement_timeout = 0")
         # Whoever starts first migrates; the others wait here and find it done.
         session.execute("SELECT pg_advisory_xact_lock(%s)", [_MIGRATION_LOCK])
         found = _version(session)

@@ -127,17 +127,26 @@ def causes(cursor: Cursor, selection: Selection) -> list[CauseGroup]:
 
 
 _CAUSES = """
-    SELECT cause, segment, stage, rule, field,
-        (array_agg(value ORDER BY id DESC))[1],
-        (SELECT detail FROM penstock.causes WHERE causes.id = cause),
-        array_agg(DISTINCT lane),
-        (SELECT jsonb_object_agg(state, counted) FROM (
-            SELECT state, count(*) AS counted
-            FROM unnest(array_agg(letters.state)) AS state GROUP BY state) AS states),
-        min(recorded_at), max(recorded_at)
-    FROM penstock.select_letters(
-        %(pipeline)s, %(segment)s, %(lane)s, %(cause)s, %(letters)s) AS letters
-    GROUP BY cause, segment, stage, rule, field
+    WITH counted AS (
+        SELECT cause, segment, lane, state, count(*) AS letters, max(id) AS newest,
+            min(recorded_at) AS first, max(recorded_at) AS last
+        FROM penstock.select_letters(%(pipeline)s, %(segment)s, %(lane)s, %(cause)s, %(letters)s)
+        GROUP BY cause, segment, lane, state
+    ), states AS (
+        SELECT cause, jsonb_object_agg(state, letters) AS states
+        FROM (SELECT cause, state, sum(letters) AS letters FROM counted
+            GROUP BY cause, state) AS each
+        GROUP BY cause
+    ), groups AS (
+        SELECT cause, segment, array_agg(DISTINCT lane) AS lanes, max(newest) AS newest,
+            min(first) AS first, max(last) AS last
+        FROM counted GROUP BY cause, segment
+    )
+    SELECT groups.cause, groups.segment, stage, rule, field, letters.value, detail,
+        lanes, states, first, last
+    FROM groups JOIN states ON states.cause = groups.cause
+    JOIN penstock.causes ON causes.id = groups.cause
+    JOIN penstock.letters ON letters.id = newest
 """
 
 

@@ -32,8 +32,8 @@ def recognise(cursor: Cursor, pipeline: str, name: str, log_id: str) -> None:
         raise LogChanged(
             f"log {name!r} is not the one that pipeline {pipeline!r} has read since"
             f" {since:%Y-%m-%d}: its identity was {known} and is {log_id}, so it was re-created"
-            " or comes from a backup. Bring the old one back, or have the new one read from its"
-            " start: its records are newer than all of the old one."
+            " or comes from a backup. Bring the old one back, or run with --accept-log to read the"
+            " new one from its start: its records count as newer than all of the old one."
         )
 
 

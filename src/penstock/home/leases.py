@@ -56,9 +56,10 @@ class Holder:
 
 _TAKE = """
     UPDATE penstock.leases
-    SET epoch = epoch + 1, owner = %(owner)s, host = %(host)s, process = %(pid)s,
-        session_pid = pg_backend_pid(), session_start = session.backend_start,
-        since = clock_timestamp(), expires = clock_timestamp() + make_interval(secs => %(ttl)s)
+    SET epoch = greatest(epoch + 1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint),
+        owner = %(owner)s, host = %(host)s, process = %(pid)s, session_pid = pg_backend_pid(),
+        session_start = session.backend_start, since = clock_timestamp(),
+        expires = clock_timestamp() + make_interval(secs => %(ttl)s)
     FROM pg_stat_get_activity(pg_backend_pid()) AS session
     WHERE pipeline = %(pipeline)s AND segment = %(segment)s AND partition = ANY(%(partitions)s)
 """

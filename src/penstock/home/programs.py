@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from psycopg.types.json import Jsonb
+
 from penstock.home.database import Cursor
+from penstock.interfaces import Framing
 
 if TYPE_CHECKING:
     from penstock.plan import Segment
@@ -31,6 +35,7 @@ def register(cursor: Cursor, pipeline: str, segments: Sequence[Segment]) -> None
         "stores": [lane.store for _, lane in lanes],
         "targets": [lane.table for _, lane in lanes],
         "modes": [lane.mode for _, lane in lanes],
+        "framings": [Jsonb(asdict(segment.framing)) for segment, _ in lanes],
     }
     cursor.execute("SELECT pg_advisory_xact_lock(hashtext('penstock programs'))")
     cursor.execute(_REGISTER, given)
@@ -41,13 +46,13 @@ def register(cursor: Cursor, pipeline: str, segments: Sequence[Segment]) -> None
 
 _REGISTER = """
     INSERT INTO penstock.programs AS known
-        (pipeline, segment, kind, lane, store, target, mode, place, current)
+        (pipeline, segment, kind, lane, store, target, mode, framing, place, current)
     SELECT %(pipeline)s, given.*, true
     FROM unnest(%(segments)s::text[], %(kinds)s::text[], %(lanes)s::text[], %(stores)s::text[],
-        %(targets)s::text[], %(modes)s::text[]) WITH ORDINALITY AS given
+        %(targets)s::text[], %(modes)s::text[], %(framings)s::jsonb[]) WITH ORDINALITY AS given
     ON CONFLICT (pipeline, segment, lane) DO UPDATE
     SET kind = excluded.kind, store = excluded.store, target = excluded.target,
-        mode = excluded.mode, place = excluded.place, current = true,
+        mode = excluded.mode, framing = excluded.framing, place = excluded.place, current = true,
         changed_at = CASE WHEN known.current THEN known.changed_at ELSE excluded.changed_at END
 """
 
@@ -79,6 +84,23 @@ def pipelines(cursor: Cursor) -> list[str]:
     """
     cursor.execute("SELECT DISTINCT pipeline FROM penstock.programs ORDER BY pipeline")
     return [name for (name,) in cursor]
+
+
+def framings(cursor: Cursor, pipeline: str) -> dict[str, Framing]:
+    """Tell how records lie in the values of each log that a pipeline reads, or has read.
+
+    Args:
+        cursor: In a transaction on home.
+        pipeline: Which.
+    """
+    cursor.execute(
+        "SELECT segment, framing FROM penstock.programs WHERE pipeline = %s ORDER BY current",
+        [pipeline],
+    )
+    return {
+        segment: Framing(found["lines"], tuple(found["path"]), found["many"])
+        for segment, found in cursor
+    }
 
 
 def needed(cursor: Cursor, log_id: str, partitions: Sequence[int]) -> dict[int, int]:

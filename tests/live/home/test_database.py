@@ -65,7 +65,9 @@ def test_a_failed_migration_leaves_nothing(database: str, monkeypatch: pytest.Mo
 def test_a_home_lives_beside_tables_of_others(database: str) -> None:
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("CREATE SCHEMA penstock; CREATE TABLE penstock.progress (mine int)")
-        connection.execute("CREATE TABLE public.letters (mine int); CREATE TABLE public.lanes (mine int)")
+        connection.execute(
+            "CREATE TABLE public.letters (mine int); CREATE TABLE public.lanes (mine int)"
+        )
     with Home(database) as home, home.transaction() as cursor:
         assert leases.holders(cursor, "users") == []
 
@@ -86,8 +88,8 @@ def test_create_on_the_database_is_all_that_home_needs(database: str) -> None:
             )
             with Home(url) as home, home.transaction() as cursor:
                 me = Claimant("users", "clicks", "me", "here", 1)
-                assert leases.acquire(cursor, me, [0], 60) == {0: 1}
-                assert leases.take_over(cursor, me, [0], 60) == {0: 2}
+                assert 0 in leases.acquire(cursor, me, [0], 60)
+                assert 0 in leases.take_over(cursor, me, [0], 60)
             connection.execute(
                 sql.SQL("REVOKE CREATE ON DATABASE {} FROM {}").format(
                     sql.Identifier(connection.info.dbname), name

@@ -197,6 +197,7 @@ CREATE TABLE penstock.programs (
     target     text NOT NULL,                 -- table or topic
     mode       text NOT NULL,
     place      bigint NOT NULL,               -- in the program's order
+    framing    jsonb NOT NULL,                -- how records lie in a value of the log
     current    boolean NOT NULL,
     changed_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (pipeline, segment, lane)
