@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import base64
+import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import polars as pl
 
 from penstock.cli import drawing, text
 from penstock.cli.where import DEAD, STATES, Where
+from penstock.contract.framing import cut
 from penstock.errors import Refused
-from penstock.home import deadletters
-from penstock.interfaces import WHOLE, Position
+from penstock.home import deadletters, programs
+from penstock.interfaces import WHOLE, Framing, Position
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,11 +25,22 @@ if TYPE_CHECKING:
     from penstock.home.deadletters import CauseGroup, Shown
     from penstock.home.replays import Replayed
 
+EXPLODED = 1 << 20
+"""Indexes from here on are those of rows that `explode` made."""
+
 _MOST_SHOWN = 2_000
 """Bytes of a record on the screen."""
 
 
-def read(cursor: Cursor, pipeline: str, chosen: Where, most: int) -> list[Shown]:
+@dataclass(frozen=True)
+class Found:
+    """A letter, and the bytes of the one record in it that is dead."""
+
+    shown: Shown
+    record: bytes | None
+
+
+def read(cursor: Cursor, pipeline: str, chosen: Where, most: int) -> list[Found]:
     """Read letters whole."""
     states = STATES if chosen.letters or chosen.position else DEAD
     selection = chosen.selection(cursor, pipeline)
@@ -35,7 +51,21 @@ def read(cursor: Cursor, pipeline: str, chosen: Where, most: int) -> list[Shown]
             f"pipeline {pipeline!r} has no letter {min(missing)} of this choice; "
             "`penstock deadletters list` shows what there is"
         )
-    return [deadletters.show(cursor, pipeline, line.id) for line in lines]
+    framings = programs.framings(cursor, pipeline)
+    shown = [deadletters.show(cursor, pipeline, line.id) for line in lines]
+    return [Found(one, piece(one, framings.get(one.line.segment, Framing()))) for one in shown]
+
+
+def piece(letter: Shown, framing: Framing) -> bytes | None:
+    """Cut the record out of the response that it came in; the response where that cannot be."""
+    index = letter.line.position.index
+    if letter.value is None or index == WHOLE:
+        return letter.value
+    pieces = cut(pl.Series([letter.value], dtype=pl.Binary), framing)
+    # An index after `explode` counts elements of a record: the record is what can be cut out.
+    number = index if index < EXPLODED else (index >> 20) - 1
+    found = dict(zip(pieces.indexes, pieces.documents, strict=True))
+    return found.get(number, letter.value)
 
 
 def place(position: Position) -> str:
@@ -101,13 +131,13 @@ def drawn_groups(found: Sequence[CauseGroup]) -> RenderableType:
     return Group(table, drawing.words(""), drawing.words(hint, "dim"))
 
 
-def documents(pipeline: str, found: Sequence[Shown]) -> dict[str, Any]:
+def documents(pipeline: str, found: Sequence[Found]) -> dict[str, Any]:
     """Letters as `deadletters show --json` prints them; bytes are base64."""
     return {"pipeline": pipeline, "letters": [_document(letter) for letter in found]}
 
 
-def _document(letter: Shown) -> dict[str, Any]:
-    line = letter.line
+def _document(found: Found) -> dict[str, Any]:
+    letter, line = found.shown, found.shown.line
     return {
         "letter": line.id,
         "state": line.state,
@@ -125,7 +155,8 @@ def _document(letter: Shown) -> dict[str, Any]:
         "detail": line.cause.detail,
         "born": letter.born.isoformat(),
         "key_base64": _base64(letter.key),
-        "record_base64": _base64(letter.value),
+        "record_base64": _base64(found.record),
+        "value_base64": _base64(letter.value),
         "headers_base64": _base64(letter.headers),
         "history": [
             {"what": h.what, "at": h.at.isoformat(), "letter": h.letter, "who": h.who, "why": h.why}
@@ -138,7 +169,7 @@ def _base64(value: bytes | None) -> str | None:
     return None if value is None else base64.b64encode(value).decode()
 
 
-def drawn_letters(found: Sequence[Shown], limit: int) -> RenderableType:
+def drawn_letters(found: Sequence[Found], limit: int) -> RenderableType:
     """Letters for people, one below the other."""
     if not found:
         return "no dead letters of this choice"
@@ -146,8 +177,8 @@ def drawn_letters(found: Sequence[Shown], limit: int) -> RenderableType:
     return drawing.words("\n\n".join(map(_letter, found)) + more)
 
 
-def _letter(letter: Shown) -> str:
-    line, cause = letter.line, letter.line.cause
+def _letter(found: Found) -> str:
+    letter, line, cause = found.shown, found.shown.line, found.shown.line.cause
     facts = [
         ("lane", line.lane),
         ("position", f"{place(line.position)} of {line.segment}, born {letter.born:%F %T} UTC"),
@@ -155,13 +186,21 @@ def _letter(letter: Shown) -> str:
         ("field", _line(cause.field)),
         ("value", _line(cause.value)),
         ("key", "" if letter.key is None else text.escaped(letter.key, _MOST_SHOWN)),
-        ("record", text.escaped(letter.value, _MOST_SHOWN)),
-        ("headers", "" if letter.headers is None else text.escaped(letter.headers, _MOST_SHOWN)),
+        ("record", text.escaped(found.record, _MOST_SHOWN)),
+        ("headers", _headers(letter.headers)),
         ("traceback", _block(cause.detail)),
         ("history", "\n           ".join(_happening(h) for h in letter.history)),
     ]
     head = f"letter {line.id}, {line.state}"
     return "\n".join([head, *(f"{name:>10} {fact}" for name, fact in facts if fact)])
+
+
+def _headers(headers: bytes | None) -> str:
+    """Headers are a JSON array of names and base64 values."""
+    if headers is None:
+        return ""
+    pairs = ((str(name), base64.b64decode(value or "")) for name, value in json.loads(headers))
+    return ", ".join(f"{_line(name)}: {text.escaped(value, 200)}" for name, value in pairs)
 
 
 def _happening(happening: deadletters.Happening) -> str:
@@ -181,17 +220,17 @@ def _block(words: str) -> str:
     return "\n           ".join(_line(part) for part in words.splitlines())
 
 
-def write_raw(found: Sequence[Shown]) -> None:
+def write_raw(found: Sequence[Found]) -> None:
     """Write the first letter's record to stdout, byte for byte."""
     if not found:
         raise Refused("no dead letters of this choice")
-    sys.stdout.buffer.write(found[0].value or b"")
+    sys.stdout.buffer.write(found[0].record or b"")
     sys.stdout.buffer.flush()
 
 
 def drawn_replay(sent: Replayed) -> str:
     """What a replay did, for people."""
-    words = f"sent {text.count(sent.letters)} letters back; a running pipeline takes them now"
+    words = f"sent {text.count(sent.letters)} letters back; the pipeline takes them when it runs"
     if sent.left:
         words += (
             f"\n{text.count(sent.left)} letters stay: their lane is no longer in the program, or "

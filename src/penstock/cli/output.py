@@ -52,7 +52,7 @@ def _console(*, on_stderr: bool) -> Console:
 
     # Nothing is cut on a pipe; and what users' data holds is never read as markup.
     on_terminal = (sys.stderr if on_stderr else sys.stdout).isatty()
-    width = None if on_terminal else 200
+    width = None if on_terminal else 10_000
     return Console(stderr=on_stderr, markup=False, highlight=False, emoji=False, width=width)
 
 

@@ -131,14 +131,18 @@ def drawn(summary: Summary) -> RenderableType:
 
 
 def _table(summary: Summary) -> RenderableType:
-    columns = ("records", "written", "superseded", "deleted", "filtered", "dead letters", "to go")
+    columns = ("records", "rows", *_SHOWN, "dead letters", "to go")
     table = drawing.table("lane", "reads", *columns, right=columns)
     for lane in summary.snapshot.lanes:
-        c = summary.done(lane).counts
-        figures = [c.records, c.written, c.superseded, c.deleted, c.filtered, c.dead, lane.lag]
+        counts = summary.done(lane).counts
+        shown = [getattr(counts, name) for name in _SHOWN]
+        figures = [counts.records, counts.accounted, *shown, counts.dead, lane.lag]
         names = (drawing.words(lane.lane), drawing.words(lane.segment))
         table.add_row(*names, *map(text.count, figures))
     return table
+
+
+_SHOWN = ("written", "superseded", "deleted", "filtered")
 
 
 def _verdict(summary: Summary) -> str:
