@@ -116,13 +116,18 @@ class ContractSpec:
         return replace(self, fields=tuple(fields[name] for name in names))
 
 
-@cache
 def spec(contract: type[Contract]) -> ContractSpec:
     """Read a contract's class.
 
     Raises:
         DeclarationError: A field cannot be what it is declared as; with file, line and remedy.
     """
+    hashable: Any = contract  # mypy takes a class for not hashable
+    return _spec(hashable)
+
+
+@cache
+def _spec(contract: type[Contract]) -> ContractSpec:
     return _Reader(contract).read()
 
 
