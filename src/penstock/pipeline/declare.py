@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from penstock.contract import Contract, ContractSpec, spec
 from penstock.contract.spec import KEYLESS
+from penstock.interfaces import Framing
 from penstock.pipeline import names
 from penstock.pipeline.graph import LandingNode, Mode, Node, SinkNode, StepNode, TopicNode
 from penstock.site import Site, caller
@@ -74,8 +75,11 @@ class Pipeline:
         """
         site = caller()
         names.check_landing(site, land)
-        if not callable(getattr(source, "poll", None)):
-            raise site.error(f"{source!r} is no source: it has no `poll`; use ps.Http(...) or so")
+        if not isinstance(getattr(source, "framing", None), Framing):
+            raise site.error(
+                f"{source!r} is no source, it has no `framing`; write ps.Http(...), ps.Files(...) "
+                "or an object with the methods of penstock.interfaces.Source"
+            )
         shape = _spec(site, contract)
         node = LandingNode(shape, shape.key, site, land, source, retention)
         self._add_log(node)

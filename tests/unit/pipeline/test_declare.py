@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 import polars as pl
@@ -10,7 +10,7 @@ import pytest
 import penstock as ps
 from penstock import plan
 from penstock.errors import DeclarationError
-from penstock.interfaces import Framing
+from penstock.interfaces import Clock, Cursor, Framing, Response
 
 
 class Line(ps.Contract):
@@ -49,10 +49,16 @@ class Numbered(ps.Contract):
 
 class Nothing:
     framing = Framing()
-    every = None
+    every: float | None = None
 
-    def poll(self, cursor: object, clock: object) -> list[None]:
-        return []
+    def describe(self) -> str:
+        return "nothing"
+
+    def poll(self, cursor: Cursor, clock: Clock) -> Iterator[Response]:
+        yield from ()
+
+    def check(self) -> None:
+        return
 
 
 def to_other(frame: pl.DataFrame) -> pl.DataFrame:
@@ -80,7 +86,7 @@ def two_topics(stream: ps.pipeline.Stream) -> None:
 AT_DECLARATION: dict[str, tuple[Callable[[], object], str]] = {
     "no such column": (lambda: orders().filter(pl.col("citty") == "x"), "citty"),
     "no condition": (lambda: orders().filter(pl.col("total") + 1), "Boolean"),
-    "no expression": (lambda: orders().filter(lambda row: row), "expression"),  # type: ignore[arg-type,return-value]
+    "no expression": (lambda: orders().filter(lambda row: row), "expression"),  # type: ignore[arg-type]
     "wrong types": (lambda: orders().filter(pl.col("city").dt.year() == 1), "cannot be computed"),
     "explode no field": (lambda: orders().explode("x", OrderLine), "no such field"),
     "explode no list": (lambda: orders().explode("city", OrderLine), "only a list"),
@@ -196,7 +202,9 @@ def test_wrong_programs_are_refused_when_compiled(
     assert caught.value.file == __file__
 
 
-@pytest.mark.parametrize("name", ['say "hi"', "select", "größe 🐟", "a b", "x" * 63, "a@b", "'; --"])
+@pytest.mark.parametrize(
+    "name", ['say "hi"', "select", "größe 🐟", "a b", "x" * 63, "a@b", "'; --"]
+)
 def test_names_may_be_hostile(name: str) -> None:
     stream = orders()
     stream.topic(name).sink(name, store="w")

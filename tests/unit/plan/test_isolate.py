@@ -150,7 +150,7 @@ def test_a_map_that_fails_only_on_many_rows_is_not_row_wise(batch_of: BatchOf) -
     def single(frame: pl.DataFrame) -> pl.DataFrame:
         return pl.DataFrame({"n": [frame["n"].item()]})
 
-    with pytest.raises(PlanFailed, match="single fails on 2 records together .* row-wise"):
+    with pytest.raises(PlanFailed, match=r"single fails on 2 records together .* row-wise"):
         run(batch_of(given(1, 2, 3, 4)), single)
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -13,9 +13,12 @@ from penstock.interfaces import (
     LOG_COLUMNS,
     ROW_COLUMNS,
     WHOLE,
+    Clock,
     Counts,
+    Cursor,
     Framing,
     Position,
+    Response,
     Span,
 )
 from penstock.plan import REPLAY, MicroBatch
@@ -48,13 +51,19 @@ class Doubled(ps.Contract):
 
 
 class Page:
-    every = None
+    every: float | None = None
 
     def __init__(self, framing: Framing) -> None:
         self.framing = framing
 
-    def poll(self, cursor: object, clock: object) -> list[None]:
-        return []
+    def describe(self) -> str:
+        return "pages"
+
+    def poll(self, cursor: Cursor, clock: Clock) -> Iterator[Response]:
+        yield from ()
+
+    def check(self) -> None:
+        return
 
 
 def double(orders: pl.DataFrame) -> pl.DataFrame:
