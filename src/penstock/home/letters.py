@@ -110,25 +110,37 @@ def forget(cursor: Cursor, batch: OpenBatch, lanes: Collection[str]) -> None:
     """
     partitions = list(batch.spans)
     cursor.execute(
-        "DELETE FROM penstock.letters USING penstock.lanes,"
-        " unnest(%s::int[], %s::bigint[], %s::bigint[])"
-        "  AS span (partition, start_offset, end_offset)"
-        " WHERE lanes.pipeline = %s AND lanes.log_id = %s AND lanes.segment = %s"
-        " AND lanes.lane = ANY(%s) AND letters.lane = lanes.id"
-        ' AND letters.partition = span.partition AND letters."offset" >= span.start_offset'
-        ' AND letters."offset" < span.end_offset AND letters."offset" >= coalesce('
-        "  (SELECT end_offset FROM penstock.tails WHERE tails.lane = lanes.id"
-        "   AND tails.partition = span.partition), 0)",
-        [
-            partitions,
-            [batch.spans[partition].start for partition in partitions],
-            [batch.spans[partition].end for partition in partitions],
-            batch.pipeline,
-            batch.log_id,
-            batch.segment,
-            list(lanes),
-        ],
+        _FORGET,
+        {
+            "pipeline": batch.pipeline,
+            "log_id": batch.log_id,
+            "segment": batch.segment,
+            "lanes": list(lanes),
+            "partitions": partitions,
+            "starts": [batch.spans[partition].start for partition in partitions],
+            "ends": [batch.spans[partition].end for partition in partitions],
+        },
     )
+
+
+# Every batch begins with this, so it must never scan: OFFSET 0 keeps the look-ups by index.
+_FORGET = """
+    DELETE FROM penstock.letters WHERE ctid = ANY(ARRAY(
+        SELECT pending.place
+        FROM penstock.lanes CROSS JOIN unnest(
+                %(partitions)s::int[], %(starts)s::bigint[], %(ends)s::bigint[])
+            AS span (partition, start_offset, end_offset)
+        LEFT JOIN penstock.tails ON tails.lane = lanes.id AND tails.partition = span.partition
+        CROSS JOIN LATERAL (
+            SELECT letters.ctid AS place FROM penstock.letters
+            WHERE letters.lane = lanes.id AND letters.partition = span.partition
+                AND letters."offset" < span.end_offset
+                AND letters."offset" >= greatest(span.start_offset, tails.end_offset)
+            OFFSET 0
+        ) AS pending
+        WHERE lanes.pipeline = %(pipeline)s AND lanes.log_id = %(log_id)s
+            AND lanes.segment = %(segment)s AND lanes.lane = ANY(%(lanes)s)))
+"""
 
 
 def _keep(
