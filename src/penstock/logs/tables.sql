@@ -213,3 +213,60 @@ LANGUAGE sql IMMUTABLE STRICT AS $$
     SELECT jsonb_object_agg(h->>0, penstock.as_text(decode(h->>1, 'base64')))
     FROM jsonb_array_elements(headers::jsonb) AS h
 $$;
+
+-- Retention. A child is sealed when no more records can come into it; only sealed children go.
+
+CREATE OR REPLACE FUNCTION penstock.log_child(log int, part int, low bigint) RETURNS regclass
+LANGUAGE sql STABLE AS $$
+    SELECT to_regclass(format('penstock.%I', format('log_%s_%s_%s', log, part, low)))
+$$;
+
+-- Ends the child that is being written at the next offset, if it holds records, and begins
+-- another in place of what was made ahead.
+CREATE OR REPLACE FUNCTION penstock.log_cut(log int, part int) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    head penstock.log_heads;
+    child penstock.log_children;
+    parent text := penstock.log_table(log);
+    relation regclass;
+BEGIN
+    SELECT * INTO head FROM penstock.log_heads WHERE id = log AND partition = part FOR UPDATE;
+    SELECT * INTO child FROM penstock.log_children
+    WHERE id = log AND partition = part AND lower < head.next AND upper > head.next;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    FOR relation IN
+        DELETE FROM penstock.log_children WHERE id = log AND partition = part AND lower > head.next
+        RETURNING penstock.log_child(log, part, lower)
+    LOOP
+        EXECUTE format('DROP TABLE %s', relation);
+    END LOOP;
+    relation := penstock.log_child(log, part, child.lower);
+    EXECUTE format('ALTER TABLE %s DETACH PARTITION %s', parent, relation);
+    EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%s, %s) TO (%s, %s)',
+                   parent, relation, part, child.lower, part, head.next);
+    UPDATE penstock.log_children SET upper = head.next
+    WHERE id = log AND partition = part AND lower = child.lower;
+    UPDATE penstock.log_heads SET room = head.next WHERE id = log AND partition = part;
+    PERFORM penstock.log_extend(log, part, head.next + 1);
+END $$;
+
+-- Drops the oldest child, if it is still the one that begins at `low`.
+CREATE OR REPLACE FUNCTION penstock.log_drop(log int, part int, low bigint) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    gone penstock.log_children;
+BEGIN
+    PERFORM 1 FROM penstock.log_heads
+    WHERE id = log AND partition = part AND start = low FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN 0;
+    END IF;
+    DELETE FROM penstock.log_children
+    WHERE id = log AND partition = part AND lower = low RETURNING * INTO gone;
+    EXECUTE format('DROP TABLE %s', penstock.log_child(log, part, low));
+    UPDATE penstock.log_heads SET start = gone.upper WHERE id = log AND partition = part;
+    RETURN gone.upper - gone.lower;
+END $$;
