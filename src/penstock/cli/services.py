@@ -44,6 +44,23 @@ def status(json: options.Json = False) -> None:
         _show(_server().status(), json)
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def psql(context: typer.Context) -> None:
+    """Open psql on it; whatever follows goes to psql, such as -c 'SELECT 1'.
+
+    PostgreSQL is started if it does not run, and stays while psql is open.
+    """
+    with output.errors_as_exit_codes(as_json=False):
+        import shlex
+        import subprocess
+
+        server = _server()
+        with server.session():
+            line = shlex.split(server.psql(*context.args))
+            done = subprocess.run(line, check=False)  # noqa: S603 - the user's own words
+        raise typer.Exit(done.returncode)
+
+
 def _server() -> EmbeddedPostgresql:
     from penstock.services.postgresql import EmbeddedPostgresql
 
