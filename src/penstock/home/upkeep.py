@@ -38,13 +38,13 @@ def tidy(cursor: Cursor, ages: tuple[Age, ...] = AGES) -> None:
 
 _COUNTS = tuple(f.name for f in fields(Counts))
 
-# Neighbours are merged when they lie in one slot and nothing is missing between them; a slot is
-# begun anew when the clock jumped back. What is merged is exactly what was deleted.
+# Neighbours are merged when one plan made them in one slot and nothing is missing between them; a
+# slot is begun anew when the clock jumped back. What is merged is exactly what was deleted.
 _MERGE = sql.SQL("""
     WITH old AS (
         SELECT lane, partition, start_offset,
             date_bin(make_interval(secs => %(slot)s), closed_at, 'epoch') AS slot,
-            start_offset = lag(end_offset) OVER place
+            start_offset = lag(end_offset) OVER place AND plan = lag(plan) OVER place
             AND date_bin(make_interval(secs => %(slot)s), closed_at, 'epoch')
                 = lag(date_bin(make_interval(secs => %(slot)s), closed_at, 'epoch')) OVER place
                 AS joins
@@ -80,7 +80,7 @@ _MERGE = sql.SQL("""
     SELECT lane, partition, min(start_offset), max(end_offset), {sums}, sum(batches),
         coalesce((SELECT merged.timings FROM merged WHERE merged.lane = gone.lane
             AND merged.partition = gone.partition AND merged.island = gone.island), '{{}}'),
-        (array_agg(plan ORDER BY start_offset DESC))[1], min(opened_at), max(closed_at)
+        min(plan), min(opened_at), max(closed_at)
     FROM gone GROUP BY lane, partition, island
 """).format(
     columns=sql.SQL(", ").join(map(sql.Identifier, _COUNTS)),

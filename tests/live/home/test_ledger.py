@@ -20,10 +20,10 @@ A = KEY.lane
 
 
 def closing(
-    end: int, totals: Counts, *, key: LaneKey = KEY, timings: Histogram | None = None
+    end: int, totals: Counts, *, plan: str = "plan", timings: Histogram | None = None
 ) -> Closing:
     found = {VISIBLE: timings} if timings else {}
-    return Closing(key, 0, Progress(end, 1, totals, plan=f"plan {end}"), found)
+    return Closing(KEY, 0, Progress(end, 1, totals, plan=plan), found)
 
 
 def spans(cursor: Cursor) -> list[tuple[int, int]]:
@@ -40,7 +40,7 @@ def test_entries_are_the_differences_of_the_totals(home: Home) -> None:
         assert second.counts == Counts(records=18, absent=2, written=16, dead=2)
         assert first.balanced
         assert second.balanced
-        assert second.plan == "plan 30"
+        assert second.plan == "plan"
         total = Counts(records=28, absent=2, written=25, dead=3)
         assert ledger.tails(cursor, "users") == {(KEY, 0): Tail(30, total)}
         assert ledger.tails(cursor, "others") == {}
@@ -192,6 +192,19 @@ def test_old_neighbours_become_one_entry_and_recent_ones_stay(home: Home) -> Non
         assert spans(cursor) == [(0, 6), (6, 8), (8, 9), (9, 10)]
         upkeep.tidy(cursor)
         assert spans(cursor) == [(0, 8), (8, 9), (9, 10)]
+
+
+def test_what_different_code_made_stays_apart(home: Home) -> None:
+    with home.transaction() as cursor:
+        for end, plan in enumerate("aabbba", start=1):
+            ledger.close(cursor, [closing(end, Counts(records=end, written=end), plan=plan)])
+        cursor.execute("UPDATE penstock.ledger SET closed_at = '2026-01-02 03:04:05+00'")
+        upkeep.tidy(cursor)
+        assert [(e.span.end, e.plan) for e in ledger.entries(cursor, KEY, 0)] == [
+            (2, "a"),
+            (5, "b"),
+            (6, "a"),
+        ]
 
 
 @pytest.mark.parametrize("missing", [1, 5])
