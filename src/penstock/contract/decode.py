@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from penstock.contract import columns, exact
+from penstock.contract import exact, fast
 from penstock.contract.checks import broken, rules
 from penstock.contract.exact import Problem
 from penstock.contract.framing import Pieces, cut
@@ -72,19 +72,19 @@ def decode(spec: ContractSpec, values: pl.Series, framing: Framing = PLAIN) -> D
 
 def _fast(spec: ContractSpec, pieces: Pieces, failures: list[Failure]) -> pl.DataFrame:
     """Decode documents by columns, those in doubt one by one."""
-    table = columns.read(spec, pieces.documents)
+    table = fast.read(spec, pieces.documents)
     unsound = [at for at in table.doubtful if not exact.sound(pieces.documents[at], spec.fields)]
     rows = table.rows
     if unsound:
         rows = rows.filter(~pl.col("_at").is_in(unsound))
     where = rows.drop_in_place("_at")
     places = pl.DataFrame({"_row": pieces.rows, "_index": pieces.indexes}, schema=PLACE)
-    fast = pl.concat([rows, places[where]], how="horizontal")
+    placed = pl.concat([rows, places[where]], how="horizontal")
     if not (hard := sorted(table.refused + unsound)):
-        return fast
+        return placed
     documents = ((pieces.rows[at], pieces.indexes[at], pieces.documents[at]) for at in hard)
     slow = _slow(spec, documents, partial(exact.decode, fields=spec.fields), failures)
-    return pl.concat([fast, slow])
+    return pl.concat([placed, slow])
 
 
 def _slow(

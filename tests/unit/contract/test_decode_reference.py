@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import penstock.contract as ps
-from penstock.contract import columns, exact
+from penstock.contract import exact, fast
 from penstock.interfaces import Framing
 
 from .everything import GOOD, Everything, document
@@ -104,7 +104,7 @@ def test_decoding_agrees_with_the_reference(values: list[bytes]) -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.lists(documents(), max_size=4))
 def test_what_the_fast_way_does_not_doubt_is_exact(values: list[bytes]) -> None:
-    table = columns.read(SPEC, values)
+    table = fast.read(SPEC, values)
     hard = {*table.refused, *table.doubtful}
     for row in table.rows.to_dicts():
         at = row.pop("_at")

@@ -1,0 +1,104 @@
+"""Decodes many JSON documents fast, into columns, and says which of them it did not prove.
+
+Each document is decoded by itself into a typed struct (msgspec: compiled, strict); then every
+field becomes a column, and strings are read as UUIDs, datetimes, … for all rows at once. A
+document is in doubt when
+
+* msgspec refuses it, or a value is not in the common form of its type;
+* it may name a field twice: msgspec would keep the last. The proof that none does: no name is
+  written with escapes, and the names of fields occur, with a colon behind, as often as fields
+  were found in the document;
+* it may be nested too deep: it has more opening brackets than levels allowed.
+
+The first kind is left to `exact` for good; the others only until `exact` has looked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import polars as pl
+
+from penstock.contract.columns import Objects, objects
+from penstock.contract.exact import DEPTH, LARGEST
+from penstock.contract.forms import utf8
+from penstock.contract.spec import ContractSpec
+from penstock.contract.structs import decoder
+from penstock.contract.types import Field, NestedType
+
+SPACE = r"[ \t\r\n]*"
+ESCAPED_NAME = rf'\\.[^"\\]*"{SPACE}:'
+AWKWARD_NAME = r'["\\\x00-\x1f]|\A[\s,:\]}]|\A\z'
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the fast way read.
+
+    Args:
+        rows: The contract's columns and `_at`, the document's number.
+        refused: Numbers of the documents that gave no row.
+        doubtful: Numbers of those whose rows hold unless a name is doubled or nested too deep.
+    """
+
+    rows: pl.DataFrame
+    refused: list[int]
+    doubtful: list[int]
+
+
+def read(spec: ContractSpec, documents: list[bytes]) -> Table:
+    """Read documents, each by itself; see `Table`."""
+    decode = decoder(spec).decode
+    structs: list[Any] = []
+    good: list[int] = []
+    refused: list[int] = []
+    for at, document in enumerate(documents):
+        try:
+            structs.append(decode(document))
+            good.append(at)
+        except (ValueError, RecursionError):  # `exact` finds out why
+            refused.append(at)
+    kept = documents if not refused else [documents[at] for at in good]
+    numbers = pl.Series("_at", good, dtype=pl.UInt32)
+    found = objects(spec.fields, structs)
+    wrong, suspect = _in_doubt(spec, utf8(pl.Series(kept, dtype=pl.Binary)), found)
+    rows = found.frame.with_columns(numbers)
+    if wrong.any():
+        rows = rows.filter(~wrong)
+        refused += numbers.filter(wrong).to_list()
+    return Table(rows, refused, numbers.filter(suspect).to_list())
+
+
+def _in_doubt(spec: ContractSpec, texts: pl.Series, found: Objects) -> list[pl.Series]:
+    """Where a row is wrong, and where it may double a name or be nested too deep."""
+    text = pl.col("text")
+    names = names_pattern(frozenset(_names(spec.fields)))
+    doubled = pl.lit(True) if names is None else text.str.count_matches(names) != pl.col("names")
+    deep = text.str.count_matches(r"[\[{]") > DEPTH
+    escaped = text.str.contains(ESCAPED_NAME)
+    wrong = (pl.col("doubt") | (text.str.len_bytes() > LARGEST)).fill_null(True)
+    suspect = (doubled | deep | escaped) & ~wrong
+    frame = pl.DataFrame([texts.alias("text"), found.names, found.doubt])
+    return list(frame.select(wrong.alias("wrong"), suspect.alias("suspect")))
+
+
+@cache
+def names_pattern(names: frozenset[str]) -> str | None:
+    """Match any of the names in JSON with its colon; None when one could be read amiss.
+
+    A match begins at a quote. If that is the closing quote of a string, a comma, colon or
+    bracket comes next, with which no name begins; so matches are names, and all of them.
+    """
+    ordered = pl.Series(sorted(names), dtype=pl.String)
+    if ordered.str.contains(AWKWARD_NAME).any():
+        return None
+    return f'"(?:{"|".join(map(pl.escape_regex, ordered))})"{SPACE}:'
+
+
+def _names(fields: Sequence[Field]) -> set[str]:
+    inner = [f.type.inmost for f in fields]
+    nested = [_names(type.fields) for type in inner if isinstance(type, NestedType)]
+    return {f.json_name for f in fields}.union(*nested)
