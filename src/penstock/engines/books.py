@@ -112,14 +112,14 @@ class Books:
             letters.record(cursor, batch, lanes, dead, records)
 
     def enter(self, moved: Sequence[Moved]) -> None:
-        """Bring the ledger up to what the stores hold."""
+        """Make the ledger agree with what the stores hold, as claimed."""
         with self._home.transaction() as cursor:
-            ledger.close(cursor, [self._closing(step) for step in moved])
+            ledger.align(cursor, [self._closing(step) for step in moved])
 
     def close(self, batch: OpenBatch, moved: Sequence[Moved], lanes: Collection[str]) -> None:
         """Enter what moved, and close the batch for these lanes."""
         closings = [self._closing(step, batch) for step in moved]
-        with self._home.transaction() as cursor:
+        with self._home.transaction(durable=False) as cursor:
             ledger.close(cursor, closings)
             batches.finish(cursor, batch, lanes)
 

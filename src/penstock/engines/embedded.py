@@ -127,9 +127,10 @@ class Embedded:
                 self.board,
                 self._stop,
                 Planning(segment, self._options.program),
+                self._options,
             )
             if segment.source is not None and self._options.sources:
-                source = SourceRun(place, segment.source, ownership, self._options)
+                source = SourceRun(place, segment.source, ownership)
                 self._interrupts.append(source.interrupt)
                 self._sources.append(self._thread(f"source {segment.name}", source.run))
             if self._options.segments:

@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from penstock.home.batches import OpenBatch
     from penstock.plan import MicroBatch, Outcome
 
-LIMITS = Limits(records=20_000, bytes=8 << 20)
-"""The most that one micro-batch reads."""
+MOST_BYTES = 4 << 20
+"""The most that one micro-batch reads: enough to be fast, little enough to hold several."""
+
+_LARGE = 1_000
+"""Bytes of a large record: a limit of few records is one of few bytes, too."""
 
 DEEP = 3
 """Micro-batches under way at once while the lanes are behind."""
@@ -64,6 +67,7 @@ class Group:
         desk: Its connections.
         writers: The lanes, claimed.
         planning: Runs the plan.
+        records: The most records in a micro-batch.
         moved: Told after each commit, on the committing thread.
     """
 
@@ -72,12 +76,14 @@ class Group:
         desk: Desk,
         writers: Sequence[LaneWriter],
         planning: Planning,
+        records: int,
         moved: Callable[[Sequence[Moved]], None],
     ) -> None:
         self.last = 0
         self._desk = desk
         self._writers = writers
         self._planning = planning
+        self._limits = Limits(records, min(MOST_BYTES, records * _LARGE))
         self._flow = _Flow()
         self._coordinator = Coordinator(desk.closing, writers, planning.fingerprint, moved)
 
@@ -122,13 +128,13 @@ class Group:
         while proceed():
             if not self._flow.admit(DEEP if deep else 1, PAUSE):
                 continue
-            batch = self._desk.feed.read(starts, LIMITS)
+            batch = self._desk.feed.read(starts, self._limits)
             if batch is None:
                 deep = False
                 self._desk.feed.wait(starts, PAUSE)
                 continue
             self.last = sum(len(span) for span in batch.spans.values())
-            deep = self._desk.feed.full(batch, LIMITS)
+            deep = self._desk.feed.full(batch, self._limits)
             self._flow.started()
             raw.put(batch)
             starts.update({p: span.end for p, span in batch.spans.items()})

@@ -27,6 +27,7 @@ from penstock.home.replays import ReplayLog
 from penstock.interfaces import LaneKey
 
 if TYPE_CHECKING:
+    from penstock.engines.options import Options
     from penstock.engines.planning import Planning
     from penstock.engines.systems import Systems
     from penstock.plan import Segment
@@ -48,7 +49,7 @@ class Place:
     board: Board
     stop: Stop
     planning: Planning
-    accept_log: bool = False
+    options: Options
 
     def revive(self) -> None:
         """Bring back what Penstock itself runs; if that fails, the caller's next attempt does."""
@@ -195,7 +196,10 @@ class Moving:
         return not self._group or _lag(writer, self._group) <= max(NEAR, 2 * batch)
 
     def _grouped(self, desk: Desk, writers: Sequence[LaneWriter]) -> Group:
-        return Group(desk, list(writers), self._place.planning, partial(self._moved, desk.feed))
+        place = self._place
+        records = place.options.batch_records
+        moved = partial(self._moved, desk.feed)
+        return Group(desk, list(writers), place.planning, records, moved)
 
     def _moved(self, feed: Feed, moved: Sequence[Moved]) -> None:
         segment, board = self._place.segment.name, self._place.board

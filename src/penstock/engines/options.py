@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
+
+_BATCH_RECORDS = 20_000
+
+
+def _batch_records() -> int:
+    return int(os.environ.get("PENSTOCK_BATCH_RECORDS", _BATCH_RECORDS))
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,7 @@ class Options:
             nothing when asked again.
         accept_log: Start anew on logs that were re-created or restored, in place of refusing.
         program: The program's file, for the child process that finds out which record kills.
+        batch_records: Records in a micro-batch at most; `PENSTOCK_BATCH_RECORDS` sets it.
         lease_seconds: How long the others wait for this process once it is silent.
     """
 
@@ -32,4 +40,5 @@ class Options:
     run_id: str | None = None
     accept_log: bool = False
     program: Path | None = None
+    batch_records: int = field(default_factory=_batch_records)
     lease_seconds: float = 10.0

@@ -61,7 +61,7 @@ class SegmentRun:
             log.close()
         with self.place.systems.home() as home:
             preparing.recognise(
-                home, self.place.pipeline, name, log_id, accept=self.place.accept_log
+                home, self.place.pipeline, name, log_id, accept=self.place.options.accept_log
             )
         self._ownership.want(name, partitions, self.interrupt)
         epochs = self._ownership.owned(name, PATIENCE)

@@ -12,7 +12,6 @@ from penstock.faults import Stopped
 
 if TYPE_CHECKING:
     from penstock.engines.moving import Place
-    from penstock.engines.options import Options
     from penstock.engines.ownership import Ownership
     from penstock.interfaces import Source
 
@@ -27,16 +26,13 @@ class SourceRun:
         place: The landing's segment and its surroundings.
         source: What is polled.
         ownership: The leases.
-        options: Whether to poll once only.
     """
 
-    def __init__(
-        self, place: Place, source: Source, ownership: Ownership, options: Options
-    ) -> None:
+    def __init__(self, place: Place, source: Source, ownership: Ownership) -> None:
         self._place = place
         self._source = source
         self._ownership = ownership
-        self._options = options
+        self._options = place.options
         self._lease = f"source:{place.segment.name}"
         self._lost = Stop()
         place.board.add_source(place.segment.name, source.describe())

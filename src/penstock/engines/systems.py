@@ -76,9 +76,14 @@ class Systems:
         """Where the topics are."""
         return self.url(self._profile.log)
 
+    @property
+    def home_url(self) -> str:
+        """Where home and the landings are."""
+        return self.url(self._profile.home)
+
     def home(self, name: str = "home") -> Home:
         """Connect to home."""
-        home = Home(self.url(self._profile.home), name=name)
+        home = Home(self.home_url, name=name)
         home.open()
         return home
 
@@ -94,7 +99,7 @@ class Systems:
         """Open the landing that a segment reads and its source fills."""
         from penstock.logs import postgresql as logs
 
-        return logs.open_landing(self.url(self._profile.home), self._pipeline, segment.name)
+        return logs.open_landing(self.home_url, self._pipeline, segment.name)
 
     def sink(self, lane: Lane, key: LaneKey) -> Sink:
         """Make the sink of a lane; nothing is dialled yet.

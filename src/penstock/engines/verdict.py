@@ -1,0 +1,174 @@
+"""Judges a crash-tested pipeline: ledger and rows, and a calm run on the same recorded input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+import psycopg
+from psycopg import sql
+
+from penstock import pipeline as programs
+from penstock import plan, profile
+from penstock.contract import encode, encode_key, synthetic
+from penstock.engines.embedded import Embedded
+from penstock.engines.options import Options
+from penstock.engines.reconcile import reconcile
+from penstock.engines.systems import Systems
+from penstock.errors import PenstockError
+from penstock.interfaces import LaneKey, Limits, Response
+from penstock.logs import postgresql as logs
+from penstock.profile import Profile, Store
+
+if TYPE_CHECKING:
+    from penstock.interfaces import Log
+    from penstock.pipeline import Pipeline
+    from penstock.plan import Lane, Segment
+
+_CALM = "penstock_calm"
+_LIMITS = Limits(records=5_000, bytes=16 << 20)
+
+
+def fill_topics(folder: Path, program: Path, rows: int, seed: int) -> None:
+    """Write synthetic records to the topics that others would write."""
+    pipeline = programs.load(program)
+    with Systems(profile.load(), pipeline.name, folder / ".penstock") as systems:
+        for segment in plan.compile(pipeline):
+            if segment.external:
+                frame = synthetic(segment.spec, rows, seed)
+                topic = logs.open_topic(systems.log_url, segment.name, segment.partitions)
+                try:
+                    topic.append(_records(segment, frame))
+                finally:
+                    topic.close()
+
+
+def _records(segment: Segment, frame: pl.DataFrame) -> pl.DataFrame:
+    records = pl.DataFrame({"value": encode(segment.spec, frame)})
+    if not segment.key:
+        return records
+    return records.with_columns(key=encode_key(segment.spec, segment.key, frame))
+
+
+def judge(folder: Path, program: Path, *, changed: bool) -> list[str]:
+    """Finish what is left calmly, then compare; returns what is wrong.
+
+    Args:
+        folder: Where the crashed runs worked.
+        program: The version of the program that ran last.
+        changed: Whether other versions ran, too: their rows are what they were, so only the
+            ledger and the rows of this version can be compared.
+    """
+    pipeline = programs.load(program)
+    root = folder / ".penstock"
+    calm = Options(until_idle=True, sources=False, take_over=True)
+    try:
+        Embedded(pipeline, profile.load(), calm, root=root).run()
+    except PenstockError as error:
+        return [f"the program cannot go on after the blows: {error}"]
+    with Systems(profile.load(), pipeline.name, root) as systems:
+        segments = plan.compile(pipeline)
+        report = reconcile(pipeline.name, segments, systems, deep=True)
+        wrong = list(report.differences)
+        if not changed:
+            wrong += _against_calm(pipeline, segments, systems)
+        return wrong
+
+
+def _against_calm(
+    pipeline: Pipeline, segments: Sequence[Segment], systems: Systems
+) -> Iterator[str]:
+    """Run the pipeline on a copy of its input in a database of its own, and compare the rows."""
+    stores = {lane.store for segment in segments for lane in segment.lanes if lane.mode != "topic"}
+    place = _database(systems.log_url)
+    calm = Profile(
+        "calm",
+        home=place,
+        log=place,
+        stores={name: Store(name, f"{place}&schema={name}") for name in stores},
+    )
+    written = {lane.table for s in segments for lane in s.lanes if lane.mode == "topic"}
+    with Systems(calm, pipeline.name) as other:
+        for segment in segments:
+            if segment.name not in written:
+                _copy(segment, systems, other)
+        Embedded(pipeline, calm, Options(until_idle=True, sources=False)).run()
+        for segment in segments:
+            for lane in segment.lanes:
+                if lane.mode != "topic":
+                    yield from _compared(lane, systems, other)
+
+
+def _database(url: str) -> str:
+    with psycopg.connect(url, autocommit=True) as server:
+        name = sql.Identifier(_CALM)
+        server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+        server.execute(sql.SQL("CREATE DATABASE {}").format(name))
+    address, _, query = url.partition("?")
+    return f"{address.rpartition('/')[0]}/{_CALM}?{query}"
+
+
+def _copy(segment: Segment, source: Systems, target: Systems) -> None:
+    """Copy a log, byte for byte, with the times of birth."""
+    log = source.log(segment)
+    try:
+        if segment.kind == "landing":
+            _copy_landing(log, segment, target)
+        else:
+            topic = logs.open_topic(target.log_url, segment.name, len(log.spans()))
+            for records in _read(log):
+                topic.append(records.drop("offset"))
+            topic.close()
+    finally:
+        log.close()
+
+
+def _copy_landing(log: Log, segment: Segment, target: Systems) -> None:
+    landing = target.landing(segment)
+    landing.cursor()
+    table = sql.Identifier("landing", segment.name)
+    statement = sql.SQL('UPDATE {} SET born = %s, headers = %s WHERE "offset" = %s').format(table)
+    with psycopg.connect(target.home_url, autocommit=True) as session:
+        for records in _read(log):
+            bodies = records["value"].to_list()
+            landing.append([Response(body, None) for body in bodies])
+            columns = records.select("born", "headers", "offset").rows()
+            facts = [(b, None if h is None else h.decode(), o) for b, h, o in columns]
+            session.cursor().executemany(statement, facts)
+    landing.close()
+
+
+def _read(log: Log) -> Iterator[pl.DataFrame]:
+    starts = {partition: span.start for partition, span in log.spans().items()}
+    while True:
+        batch = log.read(starts, _LIMITS)
+        if not batch.records.height:
+            return
+        yield batch.records
+        starts.update({p: span.end for p, span in batch.spans.items()})
+
+
+def _compared(lane: Lane, crashed: Systems, calm: Systems) -> Iterator[str]:
+    found, wanted = _table(lane, crashed), _table(lane, calm)
+    if found.equals(wanted):
+        return
+    where = f"table {lane.table!r} of store {lane.store!r}"
+    if found.height != wanted.height:
+        yield f"{where} has {found.height} rows, after a calm run it has {wanted.height}"
+        return
+    rows = zip(found.iter_rows(named=True), wanted.iter_rows(named=True), strict=True)
+    pair = next((a, b) for a, b in rows if a != b)
+    yield f"{where} has the row {pair[0]}, after a calm run it is {pair[1]}"
+
+
+def _table(lane: Lane, systems: Systems) -> pl.DataFrame:
+    """A table's rows, sorted by what names a row; order stamps differ from run to run."""
+    sink = systems.sink(lane, LaneKey("crashtest", "", "", lane.name))
+    try:
+        frames = [frame.drop("_order", strict=False) for frame in sink.positions()]
+    finally:
+        sink.close()
+    by = list(lane.key) if lane.mode == "upsert" else ["_partition", "_offset", "_index"]
+    return pl.concat(frames).sort(by) if frames else pl.DataFrame()
