@@ -64,13 +64,15 @@ _ELSEWHERE = {
 }
 
 
-def __getattr__(name: str) -> object:
-    """Import a public name when it is first used, so that the command answers at once."""
-    if name not in __all__:
-        raise AttributeError(f"module 'penstock' has no attribute {name!r}")
-    module = import_module(f"penstock.{_ELSEWHERE.get(name, 'contract')}")
-    value = globals()[name] = getattr(module, name)
-    return value
+if not TYPE_CHECKING:  # or type checkers would believe in any name
+
+    def __getattr__(name: str) -> object:
+        """Import a public name when it is first used, so that the command answers at once."""
+        if name not in __all__:
+            raise AttributeError(f"module 'penstock' has no attribute {name!r}")
+        module = import_module(f"penstock.{_ELSEWHERE.get(name, 'contract')}")
+        value = globals()[name] = getattr(module, name)
+        return value
 
 
 def __dir__() -> list[str]:

@@ -8,7 +8,15 @@ from penstock.testing.clock import ManualClock
 from penstock.testing.faulty import at, without
 from penstock.testing.memory_log import MemoryLog
 from penstock.testing.memory_sink import MemorySink, MemoryStore, MemoryTable, MemoryTopicSink
-from penstock.testing.run import DeadLetter, Result, check_map, delete, run
+from penstock.testing.run import (
+    DeadLetter,
+    Record,
+    Records,
+    Result,
+    check_map,
+    delete,
+    run,
+)
 
 __all__ = [
     "DeadLetter",
@@ -18,6 +26,8 @@ __all__ = [
     "MemoryStore",
     "MemoryTable",
     "MemoryTopicSink",
+    "Record",
+    "Records",
     "Result",
     "at",
     "check_map",
