@@ -25,7 +25,7 @@ class Server:
 
     def create(self) -> str:
         name = f"test_{uuid.uuid4().hex[:12]}"
-        self._run(sql.SQL("CREATE DATABASE {} STRATEGY wal_log").format(sql.Identifier(name)))
+        self._run(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return name
 
     def drop(self, name: str) -> None:
@@ -37,9 +37,18 @@ class Server:
             connection.execute(statement)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--postgres", metavar="URL", help="test with this server, not our own")
+
+
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Start a PostgreSQL for the whole session."""
+def postgres(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """Start a PostgreSQL for the whole session, or take the one of `--postgres`."""
+    if given := pytestconfig.getoption("--postgres"):
+        yield Server(given)
+        return
     root = tmp_path_factory.mktemp("postgres")
     with EmbeddedPostgresql(root / ".penstock").session() as url:
         with psycopg.connect(url, autocommit=True) as connection:
