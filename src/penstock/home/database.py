@@ -73,8 +73,12 @@ class Home:
             self._connection = session
 
     @contextmanager
-    def transaction(self) -> Iterator[Cursor]:
+    def transaction(self, *, durable: bool = True) -> Iterator[Cursor]:
         """Begin a transaction and commit it at the end of the block.
+
+        Args:
+            durable: False when a crash of the server may undo it within its first second, since
+                the next start would do it again (the ledger's close): no waiting for the disk.
 
         Raises:
             Unavailable: The session is lost, or was never opened. Nothing is known of the commit
@@ -86,6 +90,8 @@ class Home:
             if session is None or session.closed:
                 raise Unavailable("home is not connected. Open it again.")
             with connection.errors(), session.transaction(), session.cursor() as cursor:
+                if not durable:
+                    cursor.execute("SET LOCAL synchronous_commit = off")
                 yield cursor
 
     @property

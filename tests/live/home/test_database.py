@@ -120,6 +120,15 @@ def test_a_failed_transaction_leaves_nothing(home: Home) -> None:
         assert leases.holders(cursor, "users") == []
 
 
+def test_only_a_transaction_that_may_be_lost_does_not_wait_for_the_disk(home: Home) -> None:
+    found = []
+    for durable in (True, False, True):
+        with home.transaction(durable=durable) as cursor:
+            cursor.execute("SHOW synchronous_commit")
+            found += cursor.fetchall()
+    assert found == [("on",), ("off",), ("on",)]
+
+
 def test_a_lock_time_out_is_unavailable(home: Home, database: str) -> None:
     me = Claimant("users", "clicks", "me", "here", 1)
     with Home(database) as other, home.transaction() as cursor:

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from tests.live.home.work import BORN, BROKEN, Work, letter, records
 
-from penstock.errors import Fenced, Refused
+from penstock.errors import Fenced, Refused, Unavailable
 from penstock.home import batches, deadletters, leases, letters, replays
 from penstock.home.database import Cursor, Home
 from penstock.home.deadletters import Selection
@@ -224,6 +224,21 @@ def test_preview_writes_nothing(cursor: Cursor, work: Work) -> None:
     assert preview["clicks"].spans == {REPLAY: Span(0, 2)}
     assert preview["clicks"].records.select("offset", "lanes").rows() == [(3, [A, B]), (4, [A])]
     assert states(cursor) == {"dead": 3}
+
+
+def test_a_replay_that_is_killed_sends_nothing(home: Home) -> None:
+    work = Work()
+    with home.transaction() as cursor:
+        work.take(cursor)
+        work.run(cursor, work.open(cursor, {0: Span(0, 9)}, A), [letter(3, A)], records(range(9)))
+    with pytest.raises(Unavailable), home.transaction() as cursor:
+        assert replays.replay(cursor, ALL, by="me").letters == 1
+        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    home.open()
+    assert ReplayLog(home, "users", "clicks", "log-1").end() == 0
+    with home.transaction() as cursor:
+        assert states(cursor) == {"dead": 1}
+        assert replays.replay(cursor, ALL, by="me").letters == 1
 
 
 def test_two_replays_at_once_send_each_letter_once(home: Home, database: str) -> None:

@@ -162,6 +162,8 @@ def test_the_state_of_a_pipeline(home: Home) -> None:
         )
         ledger.close(cursor, [timed])
         found = state.read(cursor, "users", window=60)
+        cursor.execute("SELECT lane, partition, balanced FROM penstock.ledger_view")
+        assert cursor.fetchall() == [(ONE, 0, True), (ONE, 1, True), (TWO, 0, True)]
     (segment,) = found.segments
     assert (segment.segment, segment.kind, segment.log_id) == ("clicks", "topic", "log-1")
     assert {holder.partition for holder in segment.holders} == {0, 1, -1}
