@@ -1,0 +1,57 @@
+"""`python -m benchmarks [--quick] [--no-peers] [--out FILE] [NAME…]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks import suite
+from benchmarks.suite import Result
+
+
+def main() -> None:
+    """Measure, print a table, and keep the figures."""
+    options = _options()
+    quick = options.quick
+    parts: dict[str, Callable[[], list[Result]]] = {
+        "throughput": lambda: suite.throughput(
+            200_000 if quick else 1_000_000, not options.no_peers
+        ),
+        "whole": lambda: suite.whole_way(200_000 if quick else 1_000_000),
+        "latency": lambda: suite.latency(1_000, 10 if quick else 60),
+        "memory": lambda: suite.memory(
+            {"200k records": 200_000} if quick else {"1M records": 10**6, "10M records": 10**7}
+        ),
+        "start": suite.start,
+    }
+    print(suite.conditions(), flush=True)
+    results: list[Result] = []
+    for name in options.names or parts:
+        for result in parts[name]():
+            results.append(result)
+            print(_line(result), flush=True)
+    print(suite.conditions())
+    if options.out:
+        figures = {"conditions": suite.conditions(), "results": [asdict(r) for r in results]}
+        options.out.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
+
+
+def _line(result: Result) -> str:
+    digits = 0 if result.value >= 1000 else 2
+    return f"{result.name:<58}{result.value:>12,.{digits}f} {result.unit:<10} {result.note}"
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("names", nargs="*", help="throughput, whole, latency, memory, start")
+    parser.add_argument("--quick", action="store_true", help="fewer records: a look, no result")
+    parser.add_argument("--no-peers", action="store_true", help="leave the peers out")
+    parser.add_argument("--out", type=Path, help="keep the figures in this file, as JSON")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Programs for the peers; they run in the peers' own environments."""

@@ -1,0 +1,13 @@
+"""A steady trickle through landing and topic into two sinks."""
+
+import os
+
+from user import User
+
+import penstock as ps
+
+pipeline = ps.Pipeline("latency")
+source = ps.Generator(User, rate=float(os.environ["RATE"]))
+users = pipeline.source(source, User, land="raw_trickle").topic("trickle", partitions=4)
+users.sink("trickle_users", store="warehouse")
+users.sink("trickle_users", store="serving")

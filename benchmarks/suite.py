@@ -1,0 +1,175 @@
+"""What is measured: one function for each row of the table, on a fresh site each."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from benchmarks import floors, peers
+from benchmarks.records import write_ndjson
+from benchmarks.site import PROGRAMS, Site, site
+
+
+@dataclass(frozen=True)
+class Result:
+    """One figure.
+
+    Args:
+        name: What was done.
+        value: The figure.
+        unit: Its unit.
+        note: Conditions and ratios, in words.
+    """
+
+    name: str
+    value: float
+    unit: str
+    note: str = ""
+
+
+def throughput(rows: int, with_peers: bool) -> list[Result]:
+    """Topic to table, append and upsert, beside their floors and peers."""
+    with site() as here:
+        results = _floors(here, rows)
+        lines = here.folder / "records.ndjson"
+        write_ndjson(lines, rows)
+        here.pipeline("fill", "--until-idle", RECORDS=str(lines))
+        lines.unlink()
+        for program, floor in (("append", results[0]), ("upsert", results[1])):
+            results.append(_pipeline(here, program, rows, floor))
+        if with_peers:
+            results += _peers(here, rows)
+    return results
+
+
+def _floors(here: Site, rows: int) -> list[Result]:
+    blocks = floors.binary_batches(here.url, rows)
+    return [
+        Result("floor: raw binary COPY", floors.copy_rate(here.url, blocks, rows), "rows/s"),
+        Result(
+            "floor: COPY and INSERT … ON CONFLICT … WHERE",
+            floors.upsert_rate(here.url, blocks, rows),
+            "rows/s",
+        ),
+    ]
+
+
+def _pipeline(here: Site, program: str, rows: int, floor: Result) -> Result:
+    took, said = here.pipeline(program, "--until-idle")
+    written = sum(lane["counts"]["written"] for lane in said["lanes"])
+    if written != rows:
+        raise AssertionError(f"{program} wrote {written} of {rows} rows")
+    rate = rows / said["seconds"]
+    note = (
+        f"{rate / floor.value:.2f} × {floor.name}; process {took.process:.0f} MB, "
+        f"database {took.database:.0f} MB; {rows / took.seconds:,.0f}/s with start and end"
+    )
+    return Result(f"topic → table, {program}", rate, "records/s", note)
+
+
+def _peers(here: Site, rows: int) -> list[Result]:
+    lines = here.folder / "peer.ndjson"
+    write_ndjson(lines, rows, key="uid")
+    results = []
+    for peer in peers.PEERS:
+        for mode in ("checked", "unchecked"):
+            seconds = peers.run(peer, mode, lines, here.url, rows)
+            name = f"{peer.name} {peer.version()}: file → table, {mode}"
+            results.append(Result(name, rows / seconds, "records/s", peer.note))
+    return results
+
+
+def whole_way(rows: int) -> list[Result]:
+    """Generator, landing, topic, table."""
+    with site() as here:
+        took, said = here.pipeline("whole", "--until-idle", ROWS=str(rows))
+    note = f"process {took.process:.0f} MB, database {took.database:.0f} MB"
+    rate = rows / said["seconds"]
+    return [Result("generator → landing → topic → table", rate, "records/s", note)]
+
+
+def latency(rate: int, seconds: int) -> list[Result]:
+    """Born to visible at a steady rate, 4 partitions, two sinks."""
+    with site() as here:
+        _, said = here.pipeline("latency", "--for", f"{seconds}s", RATE=str(rate))
+    sinks = [lane for lane in said["lanes"] if lane["segment"] == "trickle"]
+    taken = min(lane["counts"]["records"] for lane in sinks)
+    note = f"{taken / seconds:,.0f} records/s arrived; 4 partitions, two sinks; the slower sink"
+    return [
+        Result(f"born → visible, {quantile}", max(s[quantile] for s in sinks) * 1e3, "ms", note)
+        for quantile in ("p50", "p99")
+    ]
+
+
+def memory(sizes: Mapping[str, int]) -> list[Result]:
+    """Peak memory of the whole way, for growing numbers of records."""
+    results = []
+    for label, rows in sizes.items():
+        with site() as here:
+            took, _ = here.pipeline("whole", "--until-idle", ROWS=str(rows))
+        results.append(Result(f"peak memory, {label}: process", took.process, "MB"))
+        results.append(
+            Result(f"peak memory, {label}: database", took.database, "MB", "shared pages once")
+        )
+    return results
+
+
+def start() -> list[Result]:
+    """From the start of `run` to the first row visible, the database already there."""
+    with site() as here:
+        cold = _first_row(here)
+        warm = _first_row(here, again=True)
+    return [
+        Result("start of `run` → first row visible", cold, "s", "tables are created on the way"),
+        Result("start of `run` → idle, nothing to do", warm, "s", "second run, whole process"),
+    ]
+
+
+def _first_row(here: Site, again: bool = False) -> float:
+    started = time.perf_counter()
+    if again:
+        took, _ = here.pipeline("start", "--until-idle")
+        return took.seconds
+    runner = threading.Thread(target=here.pipeline, args=("start", "--until-idle"))
+    runner.start()
+    with psycopg.connect(here.url, autocommit=True) as connection:
+        while not _row(connection):
+            time.sleep(0.005)
+    seconds = time.perf_counter() - started
+    runner.join()
+    return seconds
+
+
+def _row(connection: psycopg.Connection) -> bool:
+    try:
+        found = connection.execute('SELECT count(*) FROM "warehouse"."start_users"').fetchone()
+    except psycopg.errors.UndefinedTable:
+        return False
+    return found is not None and found[0] > 0
+
+
+def conditions() -> str:
+    """Say on what this ran."""
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    model = next(
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        "unknown processor",
+    )
+    python = subprocess.run(
+        ["git", "-C", str(PROGRAMS), "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    return f"{os.cpu_count()} cores ({model}), load {load}, commit {python}"
