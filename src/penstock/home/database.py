@@ -123,34 +123,60 @@ def versions() -> list[LiteralString]:
     return [file.read_text() for file in sorted(folder.iterdir(), key=lambda f: f.name)]
 
 
+def preview(url: str) -> list[str]:
+    """Say what `Home.open` would create or change, one sentence each; writes nothing.
+
+    Args:
+        url: A PostgreSQL URL.
+
+    Raises:
+        Unavailable: The server is away.
+        Refused: Home was made by a newer Penstock.
+    """
+    with connection.connect(url, name="check") as session, connection.errors():
+        found = _version(session)
+    if not found:
+        return ["creates home's tables in the schema penstock"]
+    if found < len(versions()):
+        return [f"migrates home's tables from version {found} to {len(versions())}"]
+    return []
+
+
 def _migrate(session: psycopg.Connection) -> None:
     with session.transaction():
         session.execute("SET LOCAL lock_timeout = '60s'; SET LOCAL statement_timeout = 0")
         # Whoever starts first migrates; the others wait here and find it done.
         session.execute("SELECT pg_advisory_xact_lock(%s)", [_MIGRATION_LOCK])
         found = _version(session)
-        wanted = versions()
-        if found > len(wanted):
-            raise Refused(
-                f"home has version {found} of its tables, this Penstock knows {len(wanted)}. "
-                "Upgrade Penstock, or name another home in the profile."
-            )
-        for migration in wanted[found:]:
+        if not found:
+            _begin(session)
+        for migration in versions()[found:]:
             session.execute(migration)
-        if found < len(wanted):
-            session.execute("UPDATE penstock.meta SET version = %s", [len(wanted)])
+        if found < len(versions()):
+            session.execute("UPDATE penstock.meta SET version = %s", [len(versions())])
 
 
 def _version(session: psycopg.Connection) -> int:
-    if not _exists(session, "SELECT to_regnamespace('penstock')"):
-        session.execute("CREATE SCHEMA IF NOT EXISTS penstock")
+    """Tell home's version, 0 when there is none; refuse one that this code does not know."""
     if not _exists(session, "SELECT to_regclass('penstock.meta')"):
-        session.execute("CREATE TABLE penstock.meta (version int NOT NULL)")
-        session.execute("INSERT INTO penstock.meta VALUES (0)")
+        return 0
     row = session.execute("SELECT version FROM penstock.meta").fetchone()
     if row is None:
         raise Refused("home's table penstock.meta is empty: restore it, or name another home.")
+    if row[0] > len(versions()):
+        raise Refused(
+            f"home has version {row[0]} of its tables, this Penstock knows {len(versions())}. "
+            "Upgrade Penstock, or name another home in the profile."
+        )
     return int(row[0])
+
+
+def _begin(session: psycopg.Connection) -> None:
+    # IF NOT EXISTS alone would ask for the right to create even where the schema is there.
+    if not _exists(session, "SELECT to_regnamespace('penstock')"):
+        session.execute("CREATE SCHEMA IF NOT EXISTS penstock")
+    session.execute("CREATE TABLE penstock.meta (version int NOT NULL)")
+    session.execute("INSERT INTO penstock.meta VALUES (0)")
 
 
 def _exists(session: psycopg.Connection, question: LiteralString) -> bool:

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from penstock.errors import PenstockError, Refused, Unavailable
 from penstock.home import leases
-from penstock.home.database import Home, versions
+from penstock.home.database import Home, preview, versions
 from penstock.home.leases import Claimant
 
 
@@ -52,6 +52,22 @@ def test_a_home_of_a_newer_version_is_refused(database: str) -> None:
         cursor.execute("UPDATE penstock.meta SET version = 99")
     with pytest.raises(Refused, match=r"version 99.*Upgrade Penstock"):
         Home(database).open()
+
+
+def test_a_preview_says_what_would_be_made_and_makes_nothing(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "creates" in preview(database)[0]
+    assert tables(database) == 0
+    with Home(database):
+        assert preview(database) == []
+    monkeypatch.setattr("penstock.home.database.versions", lambda: [*versions(), "SELECT 1"])
+    assert "from version 1 to 2" in preview(database)[0]
+    with Home(database):
+        assert preview(database) == []
+    monkeypatch.undo()
+    with pytest.raises(Refused, match="version 2"):
+        preview(database)
 
 
 def test_a_failed_migration_leaves_nothing(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
