@@ -112,18 +112,18 @@ BEGIN
         UPDATE penstock.log_heads h
         SET next = h.next + share.records, largest = greatest(h.largest, share.largest)
         WHERE h.id = log AND h.partition = share.part
-        RETURNING h.next - share.records AS base, h.next, h.room INTO head;
+        RETURNING h.next - share.records AS base INTO head;
         IF NOT FOUND THEN
             RAISE EXCEPTION 'log % has no partition %', penstock.log_table(log), share.part
                 USING ERRCODE = 'PSL01';
-        END IF;
-        IF head.next > head.room THEN
-            PERFORM penstock.log_extend(log, share.part, head.next);
         END IF;
         bases[share.part] := head.base;
         total := total + share.records;
         answer := answer || jsonb_build_object(share.part::text, head.base);
     END LOOP;
+    -- Only once all heads are ours, or else retention and we could wait for each other.
+    PERFORM penstock.log_extend(log, h.partition, h.next) FROM penstock.log_heads h
+    WHERE h.id = log AND answer ? h.partition::text AND h.next > h.room;
     EXECUTE format(
         'INSERT INTO %s (partition, "offset", key, value, headers, born)
          SELECT r.part, $1[r.part] + r.rank,

@@ -249,7 +249,25 @@ def test_root_does_not_open_a_private_home(tmp_path: Path) -> None:
     with server.session() as url:
         assert value(url) == 1
         assert process(server).uids().real != 0
+        assert capabilities(process(server)) == {1}, "CAP_DAC_OVERRIDE and no other"
     assert home.stat().st_mode & 0o777 == 0o700
+
+
+@AS_ROOT
+def test_root_gives_no_capability_that_is_not_needed(tmp_path: Path) -> None:
+    for above in (tmp_path, *list(tmp_path.parents)[:2]):
+        above.chmod(0o755)
+    if not all(p.stat().st_mode & 1 for p in postmaster.binaries().parents):
+        pytest.skip("our own programs lie in a private directory")
+    server = EmbeddedPostgresql(tmp_path / ".penstock")
+    with server.session():
+        assert capabilities(process(server)) == set()
+
+
+def capabilities(of: psutil.Process) -> set[int]:
+    status = Path(f"/proc/{of.pid}/status").read_text()
+    mask = int(status.split("CapEff:")[1].split()[0], 16)
+    return {bit for bit in range(64) if mask >> bit & 1}
 
 
 @AS_ROOT
