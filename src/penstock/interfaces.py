@@ -171,16 +171,22 @@ class Framing:
 class Source(Protocol):
     """Something that is polled for raw responses. Twenty lines are enough for a new one.
 
-    The engine calls `poll` with the committed cursor, lands each response with its cursor in one
-    transaction, and asks for the next one only then. When `poll` ends, the engine waits
-    `every` seconds and calls it again with the last committed cursor; with `every` None the source
-    has nothing more to give. After a crash or an `Unavailable`, `poll` is called anew with the
-    last committed cursor: what was yielded but not landed must come again.
+    The engine calls `poll` with the committed cursor, and lands responses in order, one or several
+    with the last one's cursor in one transaction; it may ask for some more meanwhile. When `poll`
+    ends, the engine waits `every` seconds and calls it again with the last committed cursor.
+    After a crash or an `Unavailable`, `poll` is called anew with the last committed cursor: what
+    was yielded but not landed must come again. It is called on another thread than the rest, one
+    call at a time.
     Not guaranteed: that a started `poll` is run to its end (it is closed on a stop).
     """
 
-    framing: Framing
-    every: float | None
+    @property
+    def framing(self) -> Framing:
+        """How records lie in a response's body. A plain attribute will do."""
+
+    @property
+    def every(self) -> float | None:
+        """Seconds from the end of a poll to the next; None when one poll gives all there is."""
 
     def describe(self) -> str:
         """One line for people: the system and place, secrets redacted."""
