@@ -51,56 +51,56 @@ def _filled(form: str, random: Random) -> str:
 NATIONS = (
     Nation(
         "US", "United States", "Olivia Emma Grace Wanda Tamara", "Liam Noah Marvin Terry Dwayne",
-        "Johnson Alvarez Kim O'Brien Washington", "Valwood Pkwy|Elm Dr|W Sherman St",
+        "Johnson|Alvarez|Kim|O'Brien|Washington", "Valwood Pkwy|Elm Dr|W Sherman St",
         "Billings,Michigan|Austin,Texas|Salem,Oregon", _number(10000, 99999), "(###) ###-####",
         "SSN", "###-##-####",
     ),
     Nation(
         "GB", "United Kingdom", "Poppy Florence Isla Gwen", "Alfie Harvey Nigel Rhys",
-        "Smith Llewellyn Campbell Patel", "High Street|Church Lane|The Crescent",
+        "Smith|Llewellyn|Campbell|Patel", "High Street|Church Lane|The Crescent",
         "Bath,Avon|Leeds,West Yorkshire|Truro,Cornwall", _form("??# #??"), "0#### ######",
         "NINO", "?? ## ## ## ?",
     ),
     Nation(
         "CA", "Canada", "Chloé Hannah Maélie", "Étienne Logan William",
-        "Tremblay Roy Singh Bélanger", "Rue Saint-Jacques|Lakeview Ave|Dundas Rd",
+        "Tremblay|Roy|Singh|Bélanger", "Rue Saint-Jacques|Lakeview Ave|Dundas Rd",
         "Trois-Rivières,Québec|Moncton,New Brunswick|Regina,Saskatchewan", _form("?#? #?#"),
         "###-###-####", "SIN", "#########",
     ),
     Nation(
         "FR", "France", "Zoé Éléonore Anaïs Inès", "Théo François Loïc Gaël",
-        "Lefèvre Dupont Garnier Müller", "Rue de l'Abbé-Grégoire|Place du 8 Février 1962",
+        "Lefèvre|Dupont|Garnier|Müller", "Rue de l'Abbé-Grégoire|Place du 8 Février 1962",
         "Nîmes,Gard|Orléans,Loiret|Saint-Étienne,Loire", _number(1000, 95999), "0#-##-##-##-##",
         "INSEE", "2########### ##",
     ),
     Nation(
         "DE", "Germany", "Käthe Jördis Ute Annika", "Jürgen Björn Günther Uwe",
-        "Müller Weiß Schröder Kühn", "Schulstraße|Am Mühlbach|Königsallee",
+        "Müller|Weiß|Schröder|Kühn", "Schulstraße|Am Mühlbach|Königsallee",
         "Köln,Nordrhein-Westfalen|Jöhstadt,Sachsen|Fürth,Bayern", _number(10000, 99999),
         "0###-#######", "SVNR", "## ###### ? ###",
     ),
     Nation(
         "NO", "Norway", "Åse Solveig Ingrid", "Øyvind Håkon Bjørn",
-        "Ødegård Bakken Sæther", "Øvre Slottsgate|Ferner Jacobsens gate",
+        "Ødegård|Bakken|Sæther", "Øvre Slottsgate|Ferner Jacobsens gate",
         "Ålesund,Møre og Romsdal|Tromsø,Troms", _form("0###"), "########", "FN", "###########",
     ),
     Nation(
         "BR", "Brazil", "Luíza Conceição Iara", "João Sebastião Caíque",
-        "da Conceição Araújo Gonçalves", "Rua São Luiz|Avenida Brasil",
+        "da Conceição|Araújo|Gonçalves", "Rua São Luiz|Avenida Brasil",
         "São Paulo,São Paulo|Maceió,Alagoas", _number(10000, 99999), "(##) ####-####",
         "CPF", "###.###.###-##",
     ),
     Nation(
         "UA", "Ukraine", "Соломія Оксана Ярослава", "Богдан Тарас Дмитро",
-        "Шевченко Коваль Їжакевич", "Хрещатик|Вулиця Лесі Українки",
+        "Шевченко|Коваль|Їжакевич", "Хрещатик|Вулиця Лесі Українки",
         "Київ,Київська|Львів,Львівська", _number(10000, 99999), "(0##) ?##-####",
     ),
     Nation(
-        "IR", "Iran", "نازنین آیلین ستایش", "امیرعلی پارسا محمد", "حسینی کریمی رضایی",
+        "IR", "Iran", "نازنین آیلین ستایش", "امیرعلی پارسا محمد", "حسینی|کریمی|رضایی",
         "میدان آزادی|ولیعصر", "اصفهان,اصفهان|تهران,تهران", _number(10000, 99999), "0##-########",
     ),
     Nation(
-        "NL", "Netherlands", "Sanne Fleur Noëlle", "Daan Joël Sjoerd", "de Vries van 't Hof Bakker",
+        "NL", "Netherlands", "Sanne Fleur Noëlle", "Daan Joël Sjoerd", "de Vries|van 't Hof|Bakker",
         "Prinsengracht|'s-Gravenweg", "Den Haag,Zuid-Holland|Groningen,Groningen",
         _form("#### ??"), "(###)-###-####", "BSN", "########",
     ),
@@ -116,7 +116,7 @@ def person(random: Random, nations: tuple[str, ...] = CODES, gender: str | None 
     nation = random.choice([nation for nation in NATIONS if nation.code in nations])
     gender = gender or random.choice(("female", "male"))
     first = random.choice(getattr(nation, gender).split())
-    last = random.choice(nation.last.split())
+    last = random.choice(nation.last.split("|"))
     number = random.randrange(1, 100)
     portrait = f"{'women' if gender == 'female' else 'men'}/{number}.jpg"
     return {
