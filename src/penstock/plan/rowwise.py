@@ -31,19 +31,15 @@ def difference(step: Computation, rows: pl.DataFrame) -> str | None:
     rows = rows.head(MOST)
     if rows.is_empty():
         return None
-    whole = step.compute(rows)
-    again = step.compute(rows)
-    if not _same(whole, again):
-        why = "gives another result when it runs again: it must not use a clock or chance"
-        return _told(step, why, rows, (whole, again), "the second time")
     try:
-        return _apart(step, rows, whole)
+        return _difference(step, rows)
     except MemoryError:
         raise
     except blame.FAULTS as error:
         return (
-            f"{blame.place(step, error)}: {step.name} passes {rows.height} rows together but fails "
-            f"on some of them: {type(error).__name__}: {blame.words(error)}; it must be row-wise"
+            f"{blame.place(step, error)}: {step.name} fails on these {rows.height} rows in some "
+            f"order or part and not in another ({type(error).__name__}: {blame.words(error)}); "
+            f"it must be row-wise: a row's result must come from this row alone"
         )
 
 
@@ -65,7 +61,12 @@ def check(step: Computation) -> str | None:
     return difference(step, good)
 
 
-def _apart(step: Computation, rows: pl.DataFrame, whole: pl.DataFrame) -> str | None:
+def _difference(step: Computation, rows: pl.DataFrame) -> str | None:
+    whole = step.compute(rows)
+    again = step.compute(rows)
+    if not _same(whole, again):
+        why = "gives another result when it runs again: it must not use a clock or chance"
+        return _told(step, why, rows, (whole, again), "the second time")
     why = "is not row-wise: a row's result must come from this row alone"
     parts = pl.concat([step.compute(part) for part in _parts(rows)])
     if not _same(whole, parts):
