@@ -41,7 +41,8 @@ class DeclarationError(PenstockError):
 
     def __init__(self, message: str, *, file: str | None = None, line: int | None = None) -> None:
         """Put file and line before the message, as compilers do."""
-        where = f"{file}:{line}: " if file else ""
+        place = f"{file}:{line}" if line else file
+        where = f"{place}: " if place else ""
         super().__init__(where + message)
         self.message = message
         self.file = file
