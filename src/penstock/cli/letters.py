@@ -117,7 +117,7 @@ def drawn_groups(found: Sequence[CauseGroup]) -> RenderableType:
     )
     for group in found:
         cause = group.cause
-        words = (group.segment, cause.stage, cause.field, cause.rule, _line(cause.value))
+        words = (group.segment, cause.stage, cause.field, cause.rule, text.line(cause.value))
         figures = [text.count(group.states.get(state, 0)) for state in states]
         cells = map(drawing.words, (*words, ", ".join(group.lanes)))
         table.add_row(str(group.id), *figures, *cells)
@@ -182,11 +182,11 @@ def _letter(found: Found) -> str:
     facts = [
         ("lane", line.lane),
         ("position", f"{place(line.position)} of {line.segment}, born {letter.born:%F %T} UTC"),
-        ("cause", f"{line.group}: {_line(' '.join(filter(None, (cause.stage, cause.rule))))}"),
-        ("field", _line(cause.field)),
-        ("value", _line(cause.value)),
+        ("cause", f"{line.group}: {text.line(' '.join(filter(None, (cause.stage, cause.rule))))}"),
+        ("field", text.line(cause.field)),
+        ("value", text.line(cause.value)),
         ("key", "" if letter.key is None else text.escaped(letter.key, _MOST_SHOWN)),
-        ("record", text.escaped(found.record, _MOST_SHOWN)),
+        ("record", text.escaped(found.record, _MOST_SHOWN) or "(empty)"),
         ("headers", _headers(letter.headers)),
         ("traceback", _block(cause.detail)),
         ("history", "\n           ".join(_happening(h) for h in letter.history)),
@@ -200,24 +200,20 @@ def _headers(headers: bytes | None) -> str:
     if headers is None:
         return ""
     pairs = ((str(name), base64.b64decode(value or "")) for name, value in json.loads(headers))
-    return ", ".join(f"{_line(name)}: {text.escaped(value, 200)}" for name, value in pairs)
+    return ", ".join(f"{text.line(name)}: {text.escaped(value, 200)}" for name, value in pairs)
 
 
 def _happening(happening: deadletters.Happening) -> str:
     words = [f"{happening.at:%F %T}", happening.what]
     if happening.who:
-        words.append(f"by {_line(happening.who)}")
+        words.append(f"by {text.line(happening.who)}")
     if happening.why:
-        words.append(f"({_line(happening.why)})")
+        words.append(f"({text.line(happening.why)})")
     return " ".join(words)
 
 
-def _line(words: str) -> str:
-    return text.escaped(words.encode("utf-8", "backslashreplace"))
-
-
 def _block(words: str) -> str:
-    return "\n           ".join(_line(part) for part in words.splitlines())
+    return "\n           ".join(text.line(part) for part in words.splitlines())
 
 
 def write_raw(found: Sequence[Found]) -> None:

@@ -41,7 +41,7 @@ class Rates:
     def of(self, lane: LaneStatus) -> float:
         """Take a lane's count into account and return its rate."""
         seen = self._seen.setdefault((lane.segment, lane.lane), [])
-        seen.append((self._now(), lane.counts.records))
+        seen.append((self._now(), text.records(lane.counts)))
         while len(seen) > 2 and seen[1][0] <= seen[-1][0] - self._window:
             del seen[0]
         (before, first), (now, last) = seen[0], seen[-1]
@@ -82,7 +82,7 @@ def _lanes(snapshot: Snapshot, rates: Rates) -> Table:
         drawn.add_row(
             drawing.words(lane.lane),
             drawing.words(lane.segment),
-            text.count(lane.counts.records),
+            text.count(text.records(lane.counts)),
             text.rate(rates.of(lane)),
             text.count(lane.lag),
             text.seconds(lane.p50),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from typing import Annotated
 
 import typer
@@ -64,4 +66,7 @@ def root(
 
 def main() -> None:
     """Run the command with the process's arguments; the console script `penstock`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # an ASCII terminal gets escapes, not an error
+            stream.reconfigure(errors="backslashreplace")
     app(prog_name="penstock")

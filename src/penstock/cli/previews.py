@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _MOST_ROWS = 10
 """Rows of each lane on the screen."""
 
+_MOST_LETTERS = 80
+"""Letters of a cell on the screen."""
+
 
 @dataclass(frozen=True)
 class Preview:
@@ -123,8 +126,10 @@ def _rows(rows: pl.DataFrame) -> RenderableType:
 
 
 def _cell(value: object) -> str:
-    raw = value if isinstance(value, bytes) else str(value).encode("utf-8", "backslashreplace")
-    return "" if value is None else text.escaped(raw, 60)
+    if value is None:
+        return ""
+    words = text.escaped(value) if isinstance(value, bytes) else text.line(str(value))
+    return words if len(words) <= _MOST_LETTERS else f"{words[:_MOST_LETTERS]}…"
 
 
 def _causes(failing: Sequence[Letter]) -> RenderableType:

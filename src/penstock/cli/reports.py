@@ -57,11 +57,11 @@ def drawn(report: Report, *, deep: bool) -> RenderableType:
     """The report for people."""
     from rich.console import Group
 
-    columns = ("records", "rows", *_COUNTS, "to go", *(["compared"] if deep else []))
+    columns = ("records", *_COUNTS, "to go", *(["compared"] if deep else []))
     table = drawing.table("lane", "reads", *columns, right=columns)
     for lane in report.lanes:
         counts = lane.counts
-        figures = [counts.records, counts.accounted, *(getattr(counts, c) for c in _COUNTS)]
+        figures = [text.records(counts), *(getattr(counts, c) for c in _COUNTS)]
         cells = [text.count(figure) for figure in (*figures, lane.lag)]
         compared = [] if not deep else ["–" if lane.rows is None else text.count(lane.rows)]
         table.add_row(drawing.words(lane.lane), drawing.words(lane.segment), *cells, *compared)

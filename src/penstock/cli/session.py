@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from penstock import faults, profile
+from penstock import faults, plan, profile
 from penstock import pipeline as programs
 from penstock.cli import live, log_lines, output, signals, summary
 from penstock.engines.embedded import Embedded
 from penstock.engines.status import Board
 from penstock.engines.systems import Systems
-from penstock.errors import PenstockError
+from penstock.errors import CheckError, PenstockError
 
 if TYPE_CHECKING:
     from penstock.engines.options import Options
@@ -38,6 +38,8 @@ def run(program: Path, profile_name: str, wanted: Options, *, as_json: bool) -> 
     )
     declared = programs.load(program)
     settings = profile.load(name=profile_name)
+    if findings := plan.validate(plan.compile(declared), settings):
+        raise CheckError([str(finding) for finding in findings])
     engine = Embedded(
         declared, settings, replace(wanted, program=program), board=Board(log_lines.listener())
     )

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def _tell() -> None:
+    sys.stderr.write("penstock: finishing the micro-batch; once more to stop at once\n")
+    sys.stderr.flush()
 
 
 @contextmanager
@@ -26,8 +33,9 @@ def graceful(stop: Callable[[], None]) -> Iterator[None]:
         if asked:
             os._exit(128 + number)
         asked = True
-        os.write(2, b"penstock: finishing the micro-batch; once more to stop at once\n")
         stop()
+        # Not from here: the interrupted code may be writing to stderr itself.
+        threading.Thread(target=_tell).start()
 
     before = {number: signal.signal(number, handle) for number in SIGNALS}
     try:

@@ -128,7 +128,7 @@ def _lanes(found: PipelineState) -> RenderableType:
         for lane in segment.lanes:
             c = lane.totals + lane.replay.totals if lane.replay else lane.totals
             name = lane.lane if lane.current else f"{lane.lane} (former)"
-            counts = (c.records, c.written, c.superseded, c.deleted, c.filtered, c.dead)
+            counts = (text.records(c), c.written, c.superseded, c.deleted, c.filtered, c.dead)
             table.add_row(
                 drawing.words(name),
                 drawing.words(segment.segment),

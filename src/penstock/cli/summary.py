@@ -131,12 +131,12 @@ def drawn(summary: Summary) -> RenderableType:
 
 
 def _table(summary: Summary) -> RenderableType:
-    columns = ("records", "rows", *_SHOWN, "dead letters", "to go")
+    columns = ("records", *_SHOWN, "dead letters", "to go")
     table = drawing.table("lane", "reads", *columns, right=columns)
     for lane in summary.snapshot.lanes:
         counts = summary.done(lane).counts
         shown = [getattr(counts, name) for name in _SHOWN]
-        figures = [counts.records, counts.accounted, *shown, counts.dead, lane.lag]
+        figures = [text.records(counts), *shown, counts.dead, lane.lag]
         names = (drawing.words(lane.lane), drawing.words(lane.segment))
         table.add_row(*names, *map(text.count, figures))
     return table

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from penstock.interfaces import Counts
+
+
+def records(counts: Counts) -> int:
+    """How many records there were, those counted that one log record holds several of."""
+    return counts.records + counts.expanded
 
 
 def count(number: float) -> str:
@@ -43,14 +48,14 @@ def escaped(value: bytes | None, limit: int | None = None) -> str:
     return f"{text}… ({count(left)} bytes more)" if left else text
 
 
+def line(words: str) -> str:
+    """Write words of unknown origin as one line that a terminal shows and does not obey."""
+    return "".join(char if char == "\\" else _visible(char) for char in words)
+
+
 def _visible(char: str) -> str:
     if 0xDC80 <= ord(char) <= 0xDCFF:
         return f"\\x{ord(char) - 0xDC00:02x}"
-    if char in "\\" or not char.isprintable():
+    if char == "\\" or not char.isprintable():
         return char.encode("unicode_escape").decode()
     return char
-
-
-def ago(span: timedelta) -> str:
-    """Write how long ago something was."""
-    return f"{seconds(span.total_seconds())} ago"

@@ -36,7 +36,7 @@ def test_the_second_signal_ends_the_process() -> None:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
         assert process.stdout.readline() == "stopping\n"
+        assert process.stderr is not None
+        assert "once more to stop at once" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=10) == 128 + signal.SIGINT
-        assert process.stderr is not None
-        assert "once more" in process.stderr.read()

@@ -42,9 +42,13 @@ def test_escaped_counts_what_it_leaves_out() -> None:
 def test_escaped_is_one_printable_line_for_any_bytes(value: bytes) -> None:
     shown = text.escaped(value)
     assert shown.isprintable()
-    assert len(value) == 0 or shown
+    assert bool(shown) == bool(value)
 
 
 @given(st.binary(), st.binary())
 def test_escaped_tells_different_bytes_apart(one: bytes, other: bytes) -> None:
     assert (text.escaped(one) == text.escaped(other)) == (one == other)
+
+
+def test_a_line_keeps_backslashes_and_shows_the_rest() -> None:
+    assert text.line("a\\b\n\x1b[31m\ud800") == r"a\b\n\x1b[31m\ud800"
