@@ -137,6 +137,7 @@ class Coordinator:
         while parts:
             errors: dict[str, PenstockError] = {}
             moved += self._commit_all(parts, errors)
+            moved += self._commit_again(parts, errors)
             rejected = {n: parts[n] for n, e in errors.items() if isinstance(e, Rejected)}
             self._away({n: e for n, e in errors.items() if n not in rejected}, down)
             parts = self._restage(rejected, down)
@@ -154,6 +155,21 @@ class Coordinator:
         results, failed = gather(futures)
         errors.update(failed)
         return [step for steps in results.values() for step in steps]
+
+    def _commit_again(
+        self, parts: Mapping[str, Part], errors: dict[str, PenstockError]
+    ) -> list[Moved]:
+        """Try once more where a connection was lost; a store that is away stays an error."""
+        lost = [name for name, error in errors.items() if isinstance(error, Unavailable)]
+        moved: list[Moved] = []
+        for name in lost:
+            try:
+                parts[name].writer.claim_again()
+                moved += parts[name].writer.submit(parts[name].commit_again).result()
+                del errors[name]
+            except PenstockError as error:
+                errors[name] = error
+        return moved
 
     def _restage(self, parts: dict[str, Part], down: dict[str, Unavailable]) -> dict[str, Part]:
         futures = {name: part.writer.submit(part.restage) for name, part in parts.items()}

@@ -2,8 +2,8 @@
 
 Each round is a fresh folder with a PostgreSQL of its own. Blows fall on child processes that run
 the program: SIGKILL at a named point or a random moment, SIGKILL of PostgreSQL, SIGSTOP while a
-successor takes over. When the program has nothing left to do, or the blows are used up, the round
-is finished calmly and judged (see `verdict`).
+successor takes over, connections cut. When the program has nothing left to do, or the blows are
+used up, the round is finished calmly and judged (see `verdict`).
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from pathlib import Path
 from random import Random
 
 import psutil  # type: ignore[import-untyped]
+import psycopg
 
 from penstock import faults
 from penstock.engines import verdict
 from penstock.services.postgresql import EmbeddedPostgresql
 
-POINT, MOMENT, POSTGRESQL, STOPPED = "point", "moment", "postgresql", "stopped"
+POINT, MOMENT, POSTGRESQL, STOPPED, CUT = "point", "moment", "postgresql", "stopped", "cut"
 
-_KINDS = (POINT, POINT, POINT, MOMENT, POSTGRESQL, STOPPED)
+_KINDS = (POINT, POINT, POINT, MOMENT, POSTGRESQL, STOPPED, CUT)
 _BATCHES = (20, 200, 2_000)
 _PATIENCE = 90.0
 _LOG_TAIL = 1_500
@@ -40,7 +41,7 @@ class Blow:
 
     Args:
         kind: What.
-        point: Where in the program a `point` or `stopped` blow falls.
+        point: Where in the program a `point`, `stopped` or `cut` blow falls.
         nth: At which pass of the point.
         delay: Seconds into the run for the other kinds.
         batch: Records in a micro-batch of this run.
@@ -60,6 +61,7 @@ class Blow:
             POINT: f"SIGKILL at {self.point!r}, pass {self.nth}",
             MOMENT: f"SIGKILL after {self.delay:.2f} s",
             POSTGRESQL: f"SIGKILL of PostgreSQL after {self.delay:.2f} s",
+            CUT: f"all connections cut at {self.point!r}, pass {self.nth}",
             STOPPED: f"SIGSTOP at {self.point!r}, pass {self.nth}, and a successor takes over",
         }
         return places[self.kind]
@@ -188,6 +190,7 @@ class _Round:
             MOMENT: self._moment,
             POSTGRESQL: self._postgresql,
             STOPPED: self._stopped,
+            CUT: self._cut,
         }
         return fall[blow.kind](blow)
 
@@ -221,6 +224,16 @@ class _Round:
                 self._ended_within(successor, blow.delay)
                 self._terminate(child, fenced=True)
                 self._terminate(successor)
+            return True
+
+    def _cut(self, blow: Blow) -> bool:
+        with self._child(blow, fault=f"{blow.point}:STOP:{blow.nth}") as child:
+            if not self._wait_stopped(child):
+                return False
+            _cut_connections(self._server)
+            child.send_signal(signal.SIGCONT)
+            if not self._ended_within(child, blow.delay + 1):
+                self._terminate(child)
             return True
 
     @contextmanager
@@ -292,6 +305,14 @@ class _Round:
     def _wrong(self, words: str) -> None:
         tail = self._log.read_text(errors="replace")[-_LOG_TAIL:]
         self._result.differences.append(f"{words}; its last words:\n{tail}")
+
+
+def _cut_connections(server: EmbeddedPostgresql) -> None:
+    with psycopg.connect(server.url, autocommit=True) as session:
+        session.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name LIKE 'penstock:%' AND pid <> pg_backend_pid()"
+        )
 
 
 def _kill_server(server: EmbeddedPostgresql) -> None:

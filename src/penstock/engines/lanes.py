@@ -68,6 +68,11 @@ class LaneWriter:
         """Do what `claim` does, without waiting for its end."""
         return self._thread.submit(self._claim, epochs)
 
+    def claim_again(self) -> None:
+        """Connect anew and learn what a commit with an unknown outcome did; on any thread."""
+        epochs = {partition: progress.epoch for partition, progress in self.progress.items()}
+        self.claim(epochs)
+
     def _claim(self, epochs: Mapping[int, int]) -> None:
         if self._sink is None:
             sink = self._factory()

@@ -120,6 +120,21 @@ class Part:
             for partition, progress in stored.items()
         ]
 
+    def commit_again(self, sink: Sink) -> list[Moved]:
+        """Commit after the connection was lost: did the commit arrive, is anything still staged?
+
+        The progress, claimed again, tells the first; the sink's count of what is staged the
+        second.
+        """
+        if not self._steps():
+            return [Moved(self.writer.name, *one) for one in self.writer.progress.items()]
+        try:
+            return self.commit(sink)
+        except Refused:
+            sink.rollback()
+            self.stage(sink)
+            return self.commit(sink)
+
     def _steps(self) -> dict[int, Step]:
         return {
             partition: self._step(partition, span)
