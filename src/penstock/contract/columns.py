@@ -39,7 +39,7 @@ class Objects:
 
 def objects(fields: Sequence[Field], structs: list[Any]) -> Objects:
     """Turn structs into columns; those of plain types are read together, in one query."""
-    reader = _Reader(len(structs))
+    reader = _Reader()
     for field in fields:
         reader.field(field, list(map(attrgetter(field.name), structs)))
     return reader.read([f.name for f in fields])
@@ -48,11 +48,11 @@ def objects(fields: Sequence[Field], structs: list[Any]) -> Objects:
 class _Reader:
     """Gathers columns as they come from Python, and the expressions that read them."""
 
-    def __init__(self, rows: int) -> None:
-        self.raw = [pl.repeat(False, rows, dtype=pl.Boolean, eager=True).alias("never")]
+    def __init__(self) -> None:
+        self.raw: list[pl.Series] = []
         self.always = 0
         self.values: list[pl.Expr] = []
-        self.doubts = [pl.col("never")]
+        self.doubts = [pl.lit(False)]
         self.names = [pl.lit(0, pl.UInt32)]
         self.instants: dict[int, str] = {}
 
@@ -157,15 +157,15 @@ class _Reader:
 
     def _lists(self, type: ListType, values: list[Any]) -> None:
         """Build all elements as one column, then cut it into the rows' lists."""
-        reader = _Reader(sum(map(len, filter(None, values))))
+        reader = _Reader()
         reader.slot(type.element, list(chain.from_iterable(filter(None, values))), type.nullable)
         elements = reader.read([""])
         ends = list(accumulate((len(v) if v else 0 for v in values), initial=0))
         starts = [None if v is None else end for v, end in zip(values, ends[:-1], strict=True)]
         offsets = pa.array([*starts, ends[-1]], pa.int64())
-        self.values.append(self._add(_cut(elements.frame.to_series(), offsets).cast(type.polars)))
-        self.doubts.append(self._add(_cut(elements.doubt, offsets)).list.any())
-        self.names.append(self._add(_cut(elements.names, offsets)).list.sum().cast(pl.UInt32))
+        self.values.append(self._add(cut(elements.frame.to_series(), offsets).cast(type.polars)))
+        self.doubts.append(self._add(cut(elements.doubt, offsets)).list.any())
+        self.names.append(self._add(cut(elements.names, offsets)).list.sum().cast(pl.UInt32))
 
 
 def _text(raw: bytes | None) -> str | None:
@@ -180,7 +180,8 @@ def _text(raw: bytes | None) -> str | None:
     return raw.decode() if raw[:1] in b"-0123456789" else None
 
 
-def _cut(column: pl.Series, offsets: pa.Array) -> pl.Series:
+def cut(column: pl.Series, offsets: pa.Array) -> pl.Series:
+    """Cut a column into lists that begin at `offsets`, the last of which is the end."""
     lists = pl.from_arrow(pa.LargeListArray.from_arrays(offsets, column.to_arrow()))
     assert isinstance(lists, pl.Series)  # noqa: S101
     return lists

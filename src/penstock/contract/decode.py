@@ -65,8 +65,9 @@ def decode(spec: ContractSpec, values: pl.Series, framing: Framing = PLAIN) -> D
     rows = _fast(spec, pieces, failures)
     if pieces.parsed:
         read = partial(exact.record, fields=spec.fields)
-        rows = pl.concat([rows, _slow(spec, pieces.parsed, read, failures)])
-    rows = _obeying(spec, rows.sort(*PLACE), failures)
+        slow = _slow(spec, pieces.parsed, read, failures)
+        rows = pl.concat([rows, slow]).sort(*PLACE)
+    rows = _obeying(spec, rows, failures)
     return Decoded(rows, sorted(failures, key=lambda f: (f.row, f.index)))
 
 
@@ -77,14 +78,17 @@ def _fast(spec: ContractSpec, pieces: Pieces, failures: list[Failure]) -> pl.Dat
     rows = table.rows
     if unsound:
         rows = rows.filter(~pl.col("_at").is_in(unsound))
-    where = rows.drop_in_place("_at")
-    places = pl.DataFrame({"_row": pieces.rows, "_index": pieces.indexes}, schema=PLACE)
-    placed = pl.concat([rows, places[where]], how="horizontal")
+    at = rows.drop_in_place("_at")
+    columns = (
+        pl.Series("_row", pieces.rows, pl.UInt32),
+        pl.Series("_index", pieces.indexes, pl.Int64),
+    )
+    placed = rows.with_columns(c.gather(at) for c in columns)
     if not (hard := sorted(table.refused + unsound)):
         return placed
     documents = ((pieces.rows[at], pieces.indexes[at], pieces.documents[at]) for at in hard)
     slow = _slow(spec, documents, partial(exact.decode, fields=spec.fields), failures)
-    return pl.concat([placed, slow])
+    return pl.concat([placed, slow]).sort(*PLACE) if len(slow) else placed
 
 
 def _slow(

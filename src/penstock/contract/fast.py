@@ -51,18 +51,13 @@ class Table:
 
 def read(spec: ContractSpec, documents: list[bytes]) -> Table:
     """Read documents, each by itself; see `Table`."""
-    decode = decoder(spec).decode
-    structs: list[Any] = []
-    good: list[int] = []
-    refused: list[int] = []
-    for at, document in enumerate(documents):
-        try:
-            structs.append(decode(document))
-            good.append(at)
-        except (ValueError, RecursionError):  # `exact` finds out why
-            refused.append(at)
-    kept = documents if not refused else [documents[at] for at in good]
-    numbers = pl.Series("_at", good, dtype=pl.UInt32)
+    structs, refused = _structs(spec, documents)
+    numbers = pl.Series("_at", range(len(documents)), dtype=pl.UInt32)
+    kept = documents
+    if refused:
+        gone = set(refused)
+        kept = [document for at, document in enumerate(documents) if at not in gone]
+        numbers = numbers.filter(~numbers.is_in(refused))
     found = objects(spec.fields, structs)
     wrong, suspect = _in_doubt(spec, utf8(pl.Series(kept, dtype=pl.Binary)), found)
     rows = found.frame.with_columns(numbers)
@@ -70,6 +65,21 @@ def read(spec: ContractSpec, documents: list[bytes]) -> Table:
         rows = rows.filter(~wrong)
         refused += numbers.filter(wrong).to_list()
     return Table(rows, refused, numbers.filter(suspect).to_list())
+
+
+def _structs(spec: ContractSpec, documents: list[bytes]) -> tuple[list[Any], list[int]]:
+    """Decode each document; return the structs and the numbers of the refused ones."""
+    decode = decoder(spec).decode
+    structs: list[Any] = []
+    refused: list[int] = []
+    rest = iter(documents)
+    while True:
+        try:
+            structs.extend(map(decode, rest))  # what came before an error is kept
+        except (ValueError, RecursionError):  # `exact` finds out why
+            refused.append(len(structs) + len(refused))
+        else:
+            return structs, refused
 
 
 def _in_doubt(spec: ContractSpec, texts: pl.Series, found: Objects) -> list[pl.Series]:

@@ -72,6 +72,10 @@ class ContractSpec:
     file: str = ""
     line: int = 0
 
+    def __hash__(self) -> int:
+        """Hash quickly: contracts are keys of caches on the way of every batch."""
+        return hash(self.fingerprint)
+
     @cached_property
     def key(self) -> tuple[str, ...]:
         """Names of the key's fields, in order; empty when there is no key."""
