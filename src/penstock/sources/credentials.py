@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from penstock.profile import EnvVar
 
@@ -16,6 +17,12 @@ Text = str | EnvVar
 def resolve(text: Text) -> str:
     """The setting's value now; raises `ProfileError` when its variable is not set."""
     return text.resolve() if isinstance(text, EnvVar) else text
+
+
+def place(url: str) -> str:
+    """An address for people: without user, password and query, where secrets hide."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 class Auth(Protocol):

@@ -12,10 +12,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from penstock.errors import Refused, Unavailable
+from penstock.errors import ProfileError, Refused, Unavailable
 from penstock.interfaces import Clock, Cursor, Framing, Response
+from penstock.profile import EnvVar
 from penstock.sources.answer import count_records
-from penstock.sources.credentials import Auth, Secrets, Text, resolve
+from penstock.sources.credentials import Auth, Secrets, Text, place, resolve
 from penstock.sources.declared import require, seconds
 from penstock.sources.pace import Pace
 from penstock.sources.pagination import Once, Pagination, Walk
@@ -70,8 +71,10 @@ class Http:
         rate: float | None = None,
         max_bytes: int = 256 * _MEGABYTE,
     ) -> None:
-        if isinstance(url, str):
-            _require_address(url)
+        require(
+            isinstance(url, EnvVar) or _is_address(url),
+            f"{_end(str(url))!r} is no address of an API: write http://… or https://…",
+        )
         require(rate is None or rate > 0, f"rate={rate} requests per second would ask nothing")
         require(max_bytes > 0, f"max_bytes={max_bytes} would refuse every answer")
         require(
@@ -90,10 +93,10 @@ class Http:
         self._pace = None if rate is None else Pace(rate)
 
     def describe(self) -> str:
-        if not isinstance(self._url, str):
-            return f"http ${self._url.name}"
-        parts = urlsplit(self._url)
-        return f"http {parts.scheme}://{parts.hostname}{parts.path}"
+        try:
+            return place(resolve(self._url))
+        except ProfileError as error:
+            return str(error)
 
     def check(self) -> None:
         with self._session(lambda: datetime.now(UTC)) as session:
@@ -136,7 +139,8 @@ class Http:
         from penstock.sources.session import Target
 
         url = resolve(self._url)
-        _require_address(url)
+        if not _is_address(url):
+            raise Refused(f"{_end(url)!r} is no address of an API; set http://… or https://…")
         headers = {name: resolve(value) for name, value in self._headers.items()}
         params = {name: resolve(value) for name, value in self._params.items()}
         secrets = [*headers.values(), *params.values(), urlsplit(url).password or ""]
@@ -177,10 +181,14 @@ def _framing(records: str | None) -> Framing:
     return Framing(path=path, many=True)
 
 
-def _require_address(url: str) -> None:
-    parts = urlsplit(url)
-    require(
-        parts.scheme in {"http", "https"} and bool(parts.hostname),
-        "the address of an API begins with http:// or https:// and a host's name; "
-        f"this one has scheme {parts.scheme!r} and host {parts.hostname!r}",
-    )
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _end(text: str) -> str:
+    """What is no address, without what may be a password or a key in it."""
+    return text.rpartition("@")[2].partition("?")[0]

@@ -12,7 +12,7 @@ import httpx
 
 from penstock.errors import Refused, Unavailable
 from penstock.sources.answer import judge
-from penstock.sources.credentials import Secrets
+from penstock.sources.credentials import Secrets, place
 
 if TYPE_CHECKING:
     import ssl
@@ -30,11 +30,6 @@ class Target:
     secrets: Secrets
     timeout: float
     max_bytes: int
-
-    @property
-    def place(self) -> str:
-        """The address for people: no user, no password, no query."""
-        return str(httpx.URL(self.url).copy_with(username=None, password=None, query=None))
 
 
 @dataclass(frozen=True)
@@ -63,7 +58,8 @@ class Session:
     def place(self, query: Mapping[str, str]) -> str:
         """What a request with this query asked for, for people."""
         asked = "&".join(f"{name}={value}" for name, value in query.items())
-        return f"{self._target.place}?{asked}" if asked else self._target.place
+        address = place(self._target.url)
+        return f"{address}?{asked}" if asked else address
 
     def fetch(self, query: Mapping[str, str]) -> Answer:
         """Ask and read the whole body; raises as `ask` does, and `Refused` when it is too large."""
@@ -89,9 +85,9 @@ class Session:
             Unavailable: Nobody answers, or the answer is to come later.
             Refused: The answer is a final no.
         """
-        place = self.place(query)
-        response = self._send(self._request(query), place)
-        error = judge(response, place, self._now())
+        where = self.place(query)
+        response = self._send(self._request(query), where)
+        error = judge(response, where, self._now())
         if error is None:
             return response
         response.close()
@@ -103,22 +99,22 @@ class Session:
         url = httpx.URL(self._target.url).copy_merge_params({**self._target.params, **query})
         return self._client.build_request("GET", url)
 
-    def _send(self, request: httpx.Request, place: str) -> httpx.Response:
+    def _send(self, request: httpx.Request, where: str) -> httpx.Response:
         for _ in range(_REDIRECTS):
             try:
                 response = self._client.send(request, stream=True)
             except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-                raise Refused(f"{place} cannot be asked: {self._words(error)}") from None
+                raise Refused(f"{where} cannot be asked: {self._words(error)}") from None
             except httpx.TransportError as error:
-                raise Unavailable(f"{place} does not answer: {self._words(error)}") from None
+                raise Unavailable(f"{where} does not answer: {self._words(error)}") from None
             if response.next_request is None:
                 return response
             response.close()
-            self._check_redirect(request.url, response.next_request.url, place)
+            self._check_redirect(request.url, response.next_request.url, where)
             request = response.next_request
-        raise Refused(f"{place} redirects more than {_REDIRECTS} times; ask where it leads to")
+        raise Refused(f"{where} redirects more than {_REDIRECTS} times; ask where it leads to")
 
-    def _check_redirect(self, here: httpx.URL, there: httpx.URL, place: str) -> None:
+    def _check_redirect(self, here: httpx.URL, there: httpx.URL, where: str) -> None:
         """Credentials go to the host that they were given for, and never from TLS to plain."""
         downgrade = here.scheme == "https" and there.scheme != "https"
         elsewhere = here.host != there.host or (
@@ -126,7 +122,7 @@ class Session:
         )
         if self._target.headers and (downgrade or elsewhere):
             raise Refused(
-                f"{place} redirects to {there.scheme}://{there.netloc.decode()}, where credentials "
+                f"{where} redirects to {there.scheme}://{there.netloc.decode()}, where credentials "
                 "and headers are not sent; if that is right, write that address in the program"
             )
 

@@ -96,11 +96,15 @@ def test_an_address_from_the_environment_is_read_when_polled(
     server: RawServer, clock: StepClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = Http(env("SOME_API"))
-    assert source.describe() == "http $SOME_API"
+    assert "SOME_API" in source.describe()
     with pytest.raises(ProfileError, match="SOME_API"):
         list(source.poll(None, clock))
     monkeypatch.setenv("SOME_API", server.url)
+    assert source.describe() == server.url
     assert len(list(source.poll(None, clock))) == 1
+    monkeypatch.setenv("SOME_API", "me:pass@host")
+    with pytest.raises(Refused, match="^'host' is no address"):
+        list(source.poll(None, clock))
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 599])
@@ -461,7 +465,7 @@ def test_check_dials_once(server: RawServer) -> None:
 
 def test_secrets_are_not_shown() -> None:
     source = Http("https://me:pass@host/path?key=secret", auth=Basic("me", "pass"))
-    assert source.describe() == "http https://host/path"
+    assert source.describe() == "https://host/path"
     assert "pass" not in repr(Basic("me", "pass"))
     assert "t0ken" not in repr(Bearer("t0ken"))
 
@@ -481,6 +485,9 @@ def test_a_wrong_declaration_names_the_line() -> None:
     [
         lambda: Http("ftp://host"),
         lambda: Http("host/path"),
+        lambda: Http("http://"),
+        lambda: Http("http://host:port"),
+        lambda: Http("http://[::1"),
         lambda: Http("http://host", every=0),
         lambda: Http("http://host", every=float("nan")),
         lambda: Http("http://host", timeout=-1),
