@@ -49,8 +49,13 @@ class _Search:
 
     def run(self, rows: pl.DataFrame) -> None:
         """Try these rows, and those again that may only have lacked a later row."""
+        known = set(self.guilty)
         self._try(rows)
-        orphans = [n for n, error in self.guilty.items() if error.code == _FOREIGN_KEY]
+        orphans = [
+            number
+            for number, error in self.guilty.items()
+            if error.code == _FOREIGN_KEY and number not in known
+        ]
         while orphans:
             for number in orphans:
                 del self.guilty[number]

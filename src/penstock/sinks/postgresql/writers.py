@@ -113,7 +113,9 @@ class UpsertWriter:
     def stage(self, session: Session, rows: pl.DataFrame) -> None:
         if self._used:
             self._done = add_counts(self._done, self.apply(session))
-            session.execute(self._names("TRUNCATE {stage}, {deletes}"))
+            session.execute(
+                self._names("DELETE FROM {stage}"), self._names("DELETE FROM {deletes}")
+            )
         self._used = True
         deletes = rows.filter(pl.col("_deleted"))
         upserts = rows.filter(~pl.col("_deleted")) if deletes.height else rows
