@@ -54,6 +54,7 @@ def record(
 
     Raises:
         Fenced: A successor has taken one of the batch's partitions.
+        ValueError: A letter is about a record that is not among `records`.
     """
     leases.check(cursor, batch.pipeline, batch.segment, batch.epochs)
     forget(cursor, batch, lanes)
@@ -66,18 +67,25 @@ def record(
     causes = _causes(cursor, batch, [letter.cause for letter in named])
     keys = {lane: LaneKey(batch.pipeline, batch.log_id, batch.segment, lane) for lane in lanes}
     numbers = lane_numbers.numbers(cursor, keys.values())
-    rows = []
+    rows = {}
     for letter in named:
         at, cause = letter.position, letter.cause
         told = causes[_group(cause)], _text(cause.value, _MOST_WORDS)
         for lane in letter.lanes:
             if lane in keys:
                 read = (at.partition, at.offset) if places is None else places.of(letter, lane)
-                rows.append((numbers[keys[lane]], *read, at.index, at.partition, at.offset, *told))
+                place = (numbers[keys[lane]], *read, at.index)
+                rows[place] = (*place, at.partition, at.offset, *told)
+    _insert(cursor, batch, list(rows.values()))
+
+
+def _insert(cursor: Cursor, batch: OpenBatch, rows: Sequence[tuple[Any, ...]]) -> None:
+    origin = batch.log_id.removeprefix(REPLAY_PREFIX)
     for start in range(0, len(rows), _CHUNK_ROWS):
         columns = [list(column) for column in zip(*rows[start : start + _CHUNK_ROWS], strict=True)]
-        origin = batch.log_id.removeprefix(REPLAY_PREFIX)
         cursor.execute(_INSERT, [batch.id, *columns, batch.pipeline, origin])
+        if cursor.rowcount != len(columns[0]):
+            raise ValueError(f"batch {batch.id} has letters about records that it does not hold")
 
 
 _INSERT = """
@@ -208,8 +216,7 @@ _FIND_CAUSES = """
     FROM unnest(%(stages)s::text[], %(rules)s::text[], %(fields)s::text[])
         AS given (stage, rule, field)
     JOIN penstock.causes ON causes.pipeline = %(pipeline)s AND causes.segment = %(segment)s
-        AND causes.stage = given.stage AND md5(causes.rule) = md5(given.rule)
-        AND md5(causes.field) = md5(given.field)
+        AND causes.stage = given.stage AND causes.rule = given.rule AND causes.field = given.field
 """
 
 _ADD_CAUSES = """

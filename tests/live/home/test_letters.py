@@ -88,6 +88,14 @@ def test_a_fenced_process_records_nothing(cursor: Cursor, work: Work) -> None:
         work.open(cursor, {0: Span(10, 20)}, A)
 
 
+def test_a_letter_without_its_record_is_never_dropped_in_silence(
+    cursor: Cursor, work: Work
+) -> None:
+    batch = work.open(cursor, {0: Span(0, 10)}, A)
+    with pytest.raises(ValueError, match="does not hold"):
+        letters.record(cursor, batch, [A], [letter(3, A)], records([4]))
+
+
 def test_any_words_can_be_kept(cursor: Cursor, work: Work) -> None:
     hostile = Cause("decode", "no\0\ud800'; --", "a.b\0", "\udfff\0'", "detail\0")
     batch = work.open(cursor, {0: Span(0, 1)}, A)

@@ -111,7 +111,7 @@ CREATE TABLE penstock.causes (
     detail   text NOT NULL
 );
 CREATE UNIQUE INDEX causes_once ON penstock.causes
-    (pipeline, segment, stage, md5(rule), md5(field));
+    (pipeline, segment, stage, hashtextextended(rule, 0), hashtextextended(field, 0));
 
 -- The log records that letters are about, byte for byte, once for each record.
 CREATE TABLE penstock.payloads (
