@@ -32,58 +32,54 @@ def arguments(records: pl.DataFrame) -> tuple[Any, ...]:
     Raises:
         Refused: The batch is too large for one message.
     """
-    key_starts, key_sizes, keys = _joined(records["key"])
-    value_starts, value_sizes, values = _joined(records["value"])
+    keys, values = (b"".join(records[name].drop_nulls().to_list()) for name in ("key", "value"))
     size = len(keys) + len(values)
     if size > LIMIT:
         raise Refused(f"a batch of {size} bytes is too large for PostgreSQL; make it smaller")
-    partitions = records["partition"]
-    shares, ranks = _numbered(partitions, key_sizes + value_sizes)
+    texts = records.select(_NUMBERS).select(pl.all().fill_null("NULL").str.join(","))
+    arrays = {name: "{" + text + "}" for name, text in texts.row(0, named=True).items()}
     headers = records["headers"]
     return (
-        shares,
-        _array(partitions),
-        ranks,
-        _array(key_starts),
-        _array(key_sizes),
+        json.dumps(records.group_by("partition").agg(_SHARE).to_dicts()),
+        arrays["partition"],
+        arrays["rank"],
+        arrays["key_start"],
+        arrays["key_size"],
         keys,
-        _array(value_starts),
-        _array(value_sizes),
+        arrays["value_start"],
+        arrays["value_size"],
         values,
         None if headers.null_count() == len(headers) else _texts(headers),
-        _array(records["born"].cast(pl.Datetime("us", "UTC")).to_physical()),
+        arrays["born"],
     )
 
 
-def _numbered(partitions: pl.Series, sizes: pl.Series) -> tuple[str, str]:
-    """Count each partition's records and number them from 0.
-
-    In plain Python: a group_by costs more than this on small batches, little less on large ones.
-    """
-    counts: dict[int, int] = {}
-    largest: dict[int, int] = {}
-    ranks = []
-    for partition, size in zip(partitions, sizes, strict=True):
-        rank = counts.get(partition, 0)
-        ranks.append(str(rank))
-        counts[partition] = rank + 1
-        largest[partition] = max(size, largest.get(partition, 0))
-    shares = [
-        {"part": partition, "records": records, "largest": largest[partition]}
-        for partition, records in sorted(counts.items())
-    ]
-    return json.dumps(shares), "{" + ",".join(ranks) + "}"
+def _size(name: str) -> pl.Expr:
+    return pl.col(name).bin.size().cast(pl.Int64)
 
 
-def _joined(column: pl.Series) -> tuple[pl.Series, pl.Series, bytes]:
-    sizes = column.bin.size().cast(pl.Int64)
-    filled = sizes.fill_null(0)
-    starts = filled.cum_sum() - filled
-    return starts, sizes.fill_null(-1), b"".join(column.drop_nulls().to_list())
+def _start(name: str) -> pl.Expr:
+    size = _size(name).fill_null(0)
+    return size.cum_sum() - size
 
 
-def _array(column: pl.Series) -> str:
-    return "{" + (column.cast(pl.String).fill_null("NULL").str.join(",").item() or "") + "}"
+_NUMBERS = [
+    expression.cast(pl.String).alias(name)
+    for name, expression in {
+        "partition": pl.col("partition"),
+        "rank": pl.int_range(pl.len()).over("partition"),
+        "key_start": _start("key"),
+        "key_size": _size("key").fill_null(-1),
+        "value_start": _start("value"),
+        "value_size": _size("value").fill_null(-1),
+        "born": pl.col("born").cast(pl.Datetime("us", "UTC")).to_physical(),
+    }.items()
+]
+
+_SHARE = [
+    pl.len().alias("records"),
+    (_size("key").fill_null(0) + _size("value").fill_null(0)).max().alias("largest"),
+]
 
 
 def _texts(column: pl.Series) -> list[str | None]:

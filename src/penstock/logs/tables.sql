@@ -105,9 +105,9 @@ DECLARE
     total bigint := 0;
 BEGIN
     FOR share IN
-        SELECT s.part, s.records, s.largest
-        FROM jsonb_to_recordset(shares) AS s(part int, records bigint, largest bigint)
-        ORDER BY s.part
+        SELECT s.partition AS part, s.records, s.largest
+        FROM jsonb_to_recordset(shares) AS s(partition int, records bigint, largest bigint)
+        ORDER BY s.partition
     LOOP
         UPDATE penstock.log_heads h
         SET next = h.next + share.records, largest = greatest(h.largest, share.largest)
@@ -130,7 +130,10 @@ BEGIN
             CASE WHEN r.key_size >= 0 THEN substring($2 FROM r.key_start + 1 FOR r.key_size) END,
             CASE WHEN r.value_size >= 0
                 THEN substring($3 FROM r.value_start + 1 FOR r.value_size) END,
-            r.head, timestamptz ''epoch'' + r.born * interval ''1 microsecond''
+            r.head,
+            -- In two parts, which a multiplication by a double leaves exact.
+            timestamptz ''epoch'' + r.born / 1000000 * interval ''1 second''
+                + r.born %% 1000000 * interval ''1 microsecond''
          FROM unnest($4, $5, $6, $7, $8, $9, $10, $11)
             AS r(part, rank, key_start, key_size, value_start, value_size, head, born)',
         penstock.log_table(log))

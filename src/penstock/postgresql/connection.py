@@ -153,7 +153,9 @@ def translate(error: psycopg.Error) -> PenstockError:
         error: What psycopg raised while talking to a connected server.
     """
     state = error.sqlstate
-    words = " ".join(str(error).split()) or type(error).__name__
+    said = [error.diag.message_primary, error.diag.message_detail, error.diag.message_hint]
+    words = ". ".join(filter(None, said)) or str(error) or type(error).__name__
+    words = " ".join(words.split())
     if state is None and isinstance(error, psycopg.DataError):
         return Rejected(f"PostgreSQL cannot hold a value: {words}")
     if state is None and isinstance(error, (psycopg.ProgrammingError, psycopg.NotSupportedError)):
