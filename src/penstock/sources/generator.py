@@ -20,7 +20,7 @@ from penstock.sources.pace import Pace
 if TYPE_CHECKING:
     import polars as pl
 
-_BLOCK = 4096
+_BLOCK = 4000
 _RESPONSES_PER_SECOND = 100
 
 

@@ -103,7 +103,7 @@ def test_an_address_from_the_environment_is_read_when_polled(
     assert source.describe() == server.url
     assert len(list(source.poll(None, clock))) == 1
     monkeypatch.setenv("SOME_API", "me:pass@host")
-    with pytest.raises(Refused, match="^'host' is no address"):
+    with pytest.raises(Refused, match=r"^'host' is no address"):
         list(source.poll(None, clock))
 
 
