@@ -246,12 +246,13 @@ class _Round:
         environment = {
             **os.environ,
             "PENSTOCK_BATCH_RECORDS": str(blow.batch),
+            "PENSTOCK_DATA": str(self._folder / ".penstock"),
             "PENSTOCK_DISABLE": self._trial.without or "",
             "PENSTOCK_FAULT": fault or "",
         }
         with self._log.open("ab") as log:
             child = subprocess.Popen(  # noqa: S603 - the user's own program, as the user runs it
-                command, cwd=self._folder, env=environment, stdout=log, stderr=log
+                command, env=environment, stdout=log, stderr=log
             )
         try:
             yield child
