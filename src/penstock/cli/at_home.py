@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from penstock import profile
-from penstock.cli.options import DATA
+from penstock.cli import options
 from penstock.engines.systems import Systems
 from penstock.errors import Refused
 from penstock.home import programs
@@ -24,10 +24,11 @@ def opened(profile_name: str) -> Iterator[Home]:
         Unavailable: Home is away.
     """
     settings = profile.load(name=profile_name)
-    systems = Systems(settings, "")
-    if systems.uses_embedded and not DATA.exists():
+    data = options.data()
+    systems = Systems(settings, "", data)
+    if systems.uses_embedded and not data.exists():
         raise Refused(
-            f"nothing has run in {Path.cwd()}: it has no {DATA} folder. Go to the folder of the "
+            f"nothing has run in {Path.cwd()}: it has no {data} folder. Go to the folder of the "
             "program, or name a profile with --profile"
         )
     with systems, systems.home("command") as home:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from penstock import pipeline as programs
 from penstock import plan, profile
+from penstock.cli import options
 from penstock.engines.systems import Systems
 from penstock.errors import PenstockError, Unavailable
 from penstock.home import contracts, leases
@@ -79,7 +80,7 @@ def _program(
 def _systems(
     declared: Pipeline, segments: tuple[Segment, ...], settings: Profile
 ) -> Iterator[Finding]:
-    systems = Systems(settings, declared.name)
+    systems = Systems(settings, declared.name, options.data())
     try:
         with systems:
             yield from _home(systems, declared, segments)

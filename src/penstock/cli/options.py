@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -28,8 +29,10 @@ Pipeline = Annotated[
 EMBEDDED = "embedded"
 """The profile that needs no file."""
 
-DATA = Path(".penstock")
-"""Where the embedded PostgreSQL of the current folder lives."""
+
+def data() -> Path:
+    """Return where the embedded PostgreSQL lives: `.penstock` here, or `PENSTOCK_DATA`."""
+    return Path(os.environ.get("PENSTOCK_DATA") or ".penstock")
 
 
 def duration(written: str) -> float:

@@ -33,7 +33,7 @@ def reconcile(
         declared = programs.load(program)
         segments = plan.compile(declared)
         with (
-            Systems(profiles.load(name=profile), declared.name) as systems,
+            Systems(profiles.load(name=profile), declared.name, options.data()) as systems,
             reports.counting(silent=json or not deep) as count,
         ):
             report = reconcile.reconcile(

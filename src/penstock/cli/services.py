@@ -64,7 +64,7 @@ def psql(context: typer.Context) -> None:
 def _server() -> EmbeddedPostgresql:
     from penstock.services.postgresql import EmbeddedPostgresql
 
-    return EmbeddedPostgresql(options.DATA)
+    return EmbeddedPostgresql(options.data())
 
 
 def _show(found: Status, as_json: bool) -> None:

@@ -13,7 +13,7 @@ import typer
 
 from penstock import faults, plan, profile
 from penstock import pipeline as programs
-from penstock.cli import live, log_lines, output, signals, summary
+from penstock.cli import live, log_lines, options, output, signals, summary
 from penstock.engines.embedded import Embedded
 from penstock.engines.status import Board
 from penstock.engines.systems import Systems
@@ -40,11 +40,16 @@ def run(program: Path, profile_name: str, wanted: Options, *, as_json: bool) -> 
     settings = profile.load(name=profile_name)
     if findings := plan.validate(plan.compile(declared), settings):
         raise CheckError([str(finding) for finding in findings])
+    root = options.data()
     engine = Embedded(
-        declared, settings, replace(wanted, program=program), board=Board(log_lines.listener())
+        declared,
+        settings,
+        replace(wanted, program=program),
+        board=Board(log_lines.listener()),
+        root=root,
     )
     started = monotonic()
-    with Systems(settings, declared.name) as systems:
+    with Systems(settings, declared.name, root) as systems:
         before = summary.tails(systems, declared.name)
         error = _ran(engine, on_terminal=on_terminal)
         done = summary.Summary(
