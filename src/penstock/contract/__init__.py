@@ -5,8 +5,9 @@ from penstock.contract.compat import Changes, compare
 from penstock.contract.constraints import Check, Constraint, Length, OneOf, Pattern, Range
 from penstock.contract.declare import Contract, Digits, Name, Text, born, key
 from penstock.contract.decode import Decoded, Failure, decode
-from penstock.contract.encode import encode, encode_key
+from penstock.contract.encode import encode
 from penstock.contract.fit import Misfit, fit
+from penstock.contract.keys import decode_key, encode_key
 from penstock.contract.spec import ContractSpec, spec
 from penstock.contract.synthetic import synthetic
 from penstock.contract.types import Field
@@ -31,6 +32,7 @@ __all__ = [
     "born",
     "compare",
     "decode",
+    "decode_key",
     "encode",
     "encode_key",
     "fit",

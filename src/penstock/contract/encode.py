@@ -23,26 +23,16 @@ DATETIME_FORM = "%Y-%m-%dT%H:%M:%S%.6fZ"
 
 def encode(spec: ContractSpec, frame: pl.DataFrame) -> pl.Series:
     """Encode each row as one JSON document in UTF-8; other columns of the frame are ignored."""
-    return frame.select(_document(spec.fields).cast(pl.Binary).alias("value")).to_series()
+    return frame.select(document(spec.fields).cast(pl.Binary).alias("value")).to_series()
 
 
-def encode_key(spec: ContractSpec, columns: Sequence[str], frame: pl.DataFrame) -> pl.Series:
-    """Encode each row's key: one column as its text, several as a JSON object of these fields."""
-    fields = spec.only(columns).fields
-    whole = _document(fields) if len(fields) > 1 else _text(fields[0].type, pl.col(fields[0].name))
-    return frame.select(whole.cast(pl.Binary).alias("key")).to_series()
-
-
-def _document(fields: Sequence[Field]) -> pl.Expr:
-    columns = [_safe(f.type, pl.col(f.name)).alias(f.json_name) for f in fields]
+def document(fields: Sequence[Field]) -> pl.Expr:
+    """Write fields as one JSON object, without spaces and in their order."""
+    columns = [safe(f.type, pl.col(f.name)).alias(f.json_name) for f in fields]
     return pl.struct(columns).struct.json_encode()
 
 
-def _text(type: Type, value: pl.Expr) -> pl.Expr:
-    return _safe(type, value).cast(pl.String)
-
-
-def _safe(type: Type, value: pl.Expr) -> pl.Expr:
+def safe(type: Type, value: pl.Expr) -> pl.Expr:
     """Turn a column into one whose JSON form is the type's."""
     if isinstance(type, DatetimeType):
         return value.dt.strftime(DATETIME_FORM)
@@ -51,9 +41,9 @@ def _safe(type: Type, value: pl.Expr) -> pl.Expr:
     if isinstance(type, BytesType):
         return value.bin.encode("base64")
     if isinstance(type, ListType) and not _plain(type):
-        return value.list.eval(_safe(type.element, pl.element()))
+        return value.list.eval(safe(type.element, pl.element()))
     if isinstance(type, NestedType) and not _plain(type):
-        inner = [_safe(f.type, value.struct.field(f.name)).alias(f.json_name) for f in type.fields]
+        inner = [safe(f.type, value.struct.field(f.name)).alias(f.json_name) for f in type.fields]
         return pl.when(value.is_not_null()).then(pl.struct(inner))
     return value
 

@@ -12,7 +12,7 @@ import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
-from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, Inexact, InvalidOperation, Rounded
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, Inexact, InvalidOperation
 from typing import Any, NoReturn
 
 from penstock.contract.types import (
@@ -55,7 +55,7 @@ _DATETIME = re.compile(
 )
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]')
-_EXACT = Context(prec=60, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact, Rounded, InvalidOperation])
+_EXACT = Context(prec=60, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact, InvalidOperation])
 
 
 class Problem(Exception):
@@ -349,7 +349,7 @@ def _decimal(type: Type, value: Any) -> Decimal:
         number = _EXACT.create_decimal(value).quantize(
             Decimal(1).scaleb(-type.scale), context=_EXACT
         )
-    except (Inexact, Rounded, InvalidOperation):
+    except (Inexact, InvalidOperation):
         raise _wrong(type, value) from None
     if number and number.adjusted() >= type.precision - type.scale:
         raise _wrong(type, value)

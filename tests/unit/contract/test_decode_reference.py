@@ -47,6 +47,33 @@ NAMES = [*GOOD, "extra", "uuid", "note", "\\u0069d", "na\\u006de", "Id", "id ", 
 SPACE = st.sampled_from(["", "", "", " ", "\n", "\t\r\n", "\x0b", "\u00a0", "\ufeff"])
 
 
+def literals() -> list[bytes]:
+    """Every odd literal in every field, also in those of a nested contract, and beside it."""
+    found = [document(**{name: odd}) for name in GOOD for odd in ODD]
+    found += [document(**{name: None}) for name in GOOD]
+    uuid = f'"uuid":{GOOD["id"]}'
+    for odd in ODD:
+        for name in ("uuid", "note", "when", "x"):
+            inner = f'{{{uuid},"{name}":{odd}}}' if name != "uuid" else f'{{"uuid":{odd}}}'
+            found += [document(login=inner), document(logins=f"[{inner},null]")]
+    for name in [*GOOD, "extra", "\\u0061ge", "\\u0065xtra"]:
+        found += [document()[:-1] + f',"{name}"{space}:{GOOD.get(name, 1)}}}'.encode()
+                  for space in ("", " ", "\n")]  # fmt: skip
+    return found
+
+
+def test_every_odd_literal_is_judged_as_the_reference_does() -> None:
+    values = literals()
+    decoded = ps.decode(SPEC, pl.Series(values, dtype=pl.Binary))
+    rows, failed = rows_of(decoded), {f.row: f.cause for f in decoded.failures}
+    for at, value in enumerate(values):
+        expected = everything(value)
+        assert rows.get(at) == expected, (value, failed.get(at))
+        assert (at in failed) == (expected is None), value
+    assert len(rows) > 500
+    assert len(failed) > 1000
+
+
 @st.composite
 def documents(draw: st.DrawFn) -> bytes:
     """Documents that are nearly those of `Everything`."""
