@@ -25,6 +25,7 @@ import psycopg
 
 from penstock import faults
 from penstock.engines import verdict
+from penstock.errors import Unavailable
 from penstock.services.postgresql import EmbeddedPostgresql
 
 POINT, MOMENT, POSTGRESQL, STOPPED, CUT = "point", "moment", "postgresql", "stopped", "cut"
@@ -158,6 +159,7 @@ class _Round:
         self._folder = folder
         self._server = EmbeddedPostgresql(folder / ".penstock")
         self._log = folder / "run.log"
+        self._codes: set[int] = set()
 
     def run(self, blows: list[Blow]) -> None:
         """Use up blows until the program has nothing left to do, then judge."""
@@ -185,6 +187,10 @@ class _Round:
 
     def _fell(self, blow: Blow) -> bool:
         """Let a blow fall; False when the run ended by itself before."""
+        # A run that is only starting, or has ended, says that PostgreSQL is away and ends.
+        self._codes = {0, -signal.SIGKILL}
+        if blow.kind in (POSTGRESQL, CUT):
+            self._codes.add(Unavailable.exit_code)
         fall = {
             POINT: self._point,
             MOMENT: self._moment,
@@ -266,7 +272,7 @@ class _Round:
         except subprocess.TimeoutExpired:
             self._wrong(f"the run did not end within {_PATIENCE:.0f} s")
             return None
-        if code not in (0, -signal.SIGKILL):
+        if code not in self._codes:
             self._wrong(f"the run ended with code {code}")
         return code
 
@@ -275,7 +281,7 @@ class _Round:
             code = child.wait(seconds)
         except subprocess.TimeoutExpired:
             return False
-        if code not in (0, -signal.SIGKILL):
+        if code not in self._codes:
             self._wrong(f"the run ended with code {code}")
         return True
 
@@ -289,7 +295,7 @@ class _Round:
             self._wrong(f"the run did not stop within {_PATIENCE:.0f} s of a SIGTERM")
             return
         # A run that listens to no signal yet, or no more, is ended by it at once.
-        if not fenced and code not in (0, -signal.SIGTERM):
+        if not fenced and code not in {*self._codes, -signal.SIGTERM}:
             self._wrong(f"the run ended with code {code}")
 
     def _wait_stopped(self, child: subprocess.Popen[bytes]) -> bool:

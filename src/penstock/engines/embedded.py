@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from penstock.engines.sourcing import SourceRun
 from penstock.engines.status import Board
 from penstock.engines.stopping import Stop
 from penstock.engines.systems import ROOT, Systems
+from penstock.errors import Unavailable
 from penstock.faults import Stopped
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ class Embedded:
                     thread.join()
                 ownership.recheck()
                 beat.join()
-                ownership.release()
+                with suppress(Unavailable):  # the leases end with the session
+                    ownership.release()
 
     def _say_change(self, change: Change) -> None:
         words = "; ".join(change.compatible) or "new"
