@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sysconfig
 import traceback
+from functools import lru_cache
 from pathlib import Path
 
 import polars as pl
@@ -32,9 +33,13 @@ CODE = (
 """Errors that come of wrong code more often than of a wrong record."""
 
 LONGEST = 200
-_OURS = str(Path(__file__).parent.parent)
-_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
+_NOT_THEIRS = (
+    str(Path(__file__).parent.parent),
+    *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+    "<frozen",
+)
 
+Frame = tuple[str, int, str, str | None]
 Kind = tuple[type[BaseException], str, int | str]
 
 
@@ -43,8 +48,7 @@ def kind(error: BaseException) -> Kind:
     if isinstance(error, Misfit):
         return Misfit, error.cause.rule, error.cause.field
     frames = _frames(error)
-    place = (frames[-1].filename, frames[-1].lineno or 0) if frames else ("", 0)
-    return type(error), *place
+    return (type(error), frames[-1][0], frames[-1][1]) if frames else (type(error), "", 0)
 
 
 def cause(step: Computation, error: BaseException) -> Cause:
@@ -60,7 +64,7 @@ def place(step: Computation, error: BaseException) -> Site:
     """The user's line that raised, or that defines or declares the step."""
     frames = _frames(error)
     if frames:
-        return Site(frames[-1].filename, frames[-1].lineno or 0)
+        return Site(frames[-1][0], frames[-1][1])
     return home(step)
 
 
@@ -75,17 +79,23 @@ def words(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "")[:LONGEST]
 
 
-def _frames(error: BaseException) -> list[traceback.FrameSummary]:
+def _frames(error: BaseException) -> tuple[Frame, ...]:
     """The frames of the user's own code."""
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((_OURS, "<frozen"))
-    ]
-    return [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)]
+    return tuple(
+        (frame.f_code.co_filename, line, frame.f_code.co_name, None)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if not frame.f_code.co_filename.startswith(_NOT_THEIRS)
+    )
 
 
 def _traceback(error: BaseException) -> str:
-    head = ["Traceback (most recent call last):\n"] if (frames := _frames(error)) else []
-    lines = head + traceback.format_list(frames) + traceback.format_exception_only(error)
-    return "".join(lines).rstrip()
+    notes = getattr(error, "__notes__", [])
+    return "\n".join([f"{_listed(_frames(error))}{type(error).__name__}: {error}", *notes])
+
+
+@lru_cache(maxsize=100)
+def _listed(frames: tuple[Frame, ...]) -> str:
+    """Format frames; cached, since one line of code may fail for thousands of records."""
+    if not frames:
+        return ""
+    return "".join(["Traceback (most recent call last):\n", *traceback.format_list(frames)])

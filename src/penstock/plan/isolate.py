@@ -24,7 +24,8 @@ from penstock.contract import synthetic, validate
 from penstock.errors import PlanFailed
 from penstock.interfaces import Cause
 from penstock.plan import blame
-from penstock.transforms import Computation, Map
+from penstock.transforms import Computation, Filter, Map
+from penstock.transforms.filter import KEEP
 
 SAMPLE = 64
 MANY = 32
@@ -61,56 +62,52 @@ def compute(step: Computation, rows: pl.DataFrame, *, judged: bool = True) -> Co
     Raises:
         PlanFailed: The code is at fault, not a record.
     """
-    try:
-        done = Computed(step.compute(rows), None, [])
-    except MemoryError:
-        raise
-    except blame.FAULTS as error:
-        if judged and (fault := _fault(step, rows, error)):
-            raise PlanFailed(fault) from error
-        done = _bisected(step, rows, error)
+    result = attempt(step, rows)
+    if isinstance(result, pl.DataFrame):
+        done = Computed(result, None, [])
+    else:
+        if judged and (fault := _fault(step, rows, result)):
+            raise PlanFailed(fault) from result
+        done = _bisected(step, rows, result)
     return _valid(step, done, rows.height if judged else 0) if isinstance(step, Map) else done
 
 
-def faults(step: Computation, rows: pl.DataFrame) -> Iterator[BaseException | None]:
-    """Run the user's code on each row alone; yield what it raised."""
-    for part in rows.iter_slices(1):
-        try:
-            step.compute(part)
-        except MemoryError:
-            raise
-        except blame.FAULTS as error:
-            yield error
-        else:
-            yield None
+def attempt(step: Computation, rows: pl.DataFrame) -> pl.DataFrame | BaseException:
+    """Run the user's code on rows; return its result, or what it raised."""
+    try:
+        return step.compute(rows)
+    except MemoryError:  # no fault of a record
+        raise
+    except blame.FAULTS as error:
+        return error
 
 
 def fails_always(step: Computation) -> BaseException | None:
     """The error with which the code fails on all made-up rows, if wrong code explains it."""
-    errors = list(faults(step, synthetic(step.input, MADE_UP)))
-    kinds = {blame.kind(error) for error in errors if error}
-    error = errors[0]
-    if error is None or None in errors or len(kinds) > 1:
+    made_up = synthetic(step.input, MADE_UP)
+    errors = [e for e in _alone(step, made_up) if isinstance(e, BaseException)]
+    if len(errors) < made_up.height or len({blame.kind(error) for error in errors}) > 1:
         return None
-    if isinstance(error, blame.CODE):
-        return error
-    try:
-        step.compute(pl.DataFrame(schema=step.input.polars))
-    except blame.FAULTS as empty:
-        return error if blame.kind(empty) == blame.kind(error) else None
-    return None
+    if isinstance(errors[0], blame.CODE):
+        return errors[0]
+    empty = attempt(step, made_up.clear())
+    same = isinstance(empty, BaseException) and blame.kind(empty) == blame.kind(errors[0])
+    return errors[0] if same else None
+
+
+def _alone(step: Computation, rows: pl.DataFrame) -> Iterator[pl.DataFrame | BaseException]:
+    return (attempt(step, part) for part in rows.iter_slices(1))
 
 
 def _fault(step: Computation, rows: pl.DataFrame, error: BaseException) -> str | None:
     """Say why the code is at fault; None when it is not, or not surely."""
-    stride = -(-rows.height // SAMPLE)
-    sample = rows.gather_every(stride)
+    sample = rows.gather_every(-(-rows.height // SAMPLE))
     kinds = set()
-    for alone in faults(step, sample):
-        if alone is None:
+    for result in _alone(step, sample):
+        if isinstance(result, pl.DataFrame):
             return None
-        kinds.add(blame.kind(alone))
-        error = alone
+        kinds.add(blame.kind(result))
+        error = result
     if len(kinds) > 1:
         return None
     if rows.height < MANY:
@@ -125,46 +122,44 @@ def _fault(step: Computation, rows: pl.DataFrame, error: BaseException) -> str |
 
 
 def _bisected(step: Computation, rows: pl.DataFrame, error: BaseException) -> Computed:
-    good: list[tuple[int, pl.DataFrame]] = []
-    bad: list[tuple[int, Cause]] = []
-    _split(step, rows, 0, error, good, bad)
-    if not good:
-        return Computed(_nothing(step), pl.Series([], dtype=pl.UInt32), bad)
-    numbers = [pl.int_range(at, at + part.height, dtype=pl.UInt32, eager=True) for at, part in good]
-    return Computed(pl.concat([part for _, part in good]), pl.concat(numbers), bad)
+    results, numbers, failures = [_nothing(step)], [pl.Series([], dtype=pl.UInt32)], []
+    for first, found in _halves(step, rows, 0, error):
+        if isinstance(found, Cause):
+            failures.append((first, found))
+        else:
+            results.append(found)
+            end = first + found.height
+            numbers.append(pl.int_range(first, end, dtype=pl.UInt32, eager=True))
+    return Computed(pl.concat(results), pl.concat(numbers), failures)
 
 
-def _split(  # noqa: PLR0913 - a recursion with two accumulators
-    step: Computation,
-    rows: pl.DataFrame,
-    first: int,
-    error: BaseException,
-    good: list[tuple[int, pl.DataFrame]],
-    bad: list[tuple[int, Cause]],
-) -> None:
-    """Halve rows that failed together, until the guilty are alone."""
+def _halves(
+    step: Computation, rows: pl.DataFrame, first: int, error: BaseException
+) -> Iterator[tuple[int, pl.DataFrame | Cause]]:
+    """Halve rows that failed together until the guilty are alone; yield what each part gave."""
     if rows.height == 1:
-        bad.append((first, blame.cause(step, error)))
+        yield first, blame.cause(step, error)
         return
     half = rows.height // 2
     failed = False
     for start, part in ((0, rows[:half]), (half, rows[half:])):
-        try:
-            good.append((first + start, step.compute(part)))
-        except MemoryError:
-            raise
-        except blame.FAULTS as inner:
+        result = attempt(step, part)
+        if isinstance(result, pl.DataFrame):
+            yield first + start, result
+        else:
             failed = True
-            _split(step, part, first + start, inner, good, bad)
+            yield from _halves(step, part, first + start, result)
     if not failed:
         raise PlanFailed(
             f"{blame.place(step, error)}: {step.name} fails on {rows.height} records together "
             f"({type(error).__name__}: {blame.words(error)}) but not on their halves: it is not "
             "row-wise; compute each row from this row alone, and name the dtypes of what you make"
-        )
+        ) from error
 
 
 def _nothing(step: Computation) -> pl.DataFrame:
+    if isinstance(step, Filter):
+        return pl.DataFrame(schema={KEEP: pl.Boolean})
     return pl.DataFrame(schema=step.output.polars)
 
 

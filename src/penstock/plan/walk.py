@@ -88,7 +88,9 @@ class Run:
 
     def _decoded(self) -> Rows:
         spec, tally = self.plan.spec, self._read()
-        present = self.records.filter(pl.col("value").is_not_null())
+        present = self.records
+        if present["value"].null_count():
+            present = present.filter(pl.col("value").is_not_null())
         numbers = present["_row"]
         decoded = decode(spec, present["value"], self.plan.framing)
         at = decoded.rows.select(numbers[decoded.rows["_row"]].alias("_row"), "_index")
@@ -245,8 +247,9 @@ class Run:
 
     def _placed(self, rows: Rows) -> pl.DataFrame:
         """Add the row columns to the contract's."""
-        records, numbers = self.records, rows.at["_row"]
-        if not numbers.equals(records["_row"]):
+        numbers = rows.at["_row"]
+        records = self.records.select("partition", "offset", "order", "born")
+        if not numbers.equals(self.records["_row"]):
             records = records[numbers]
         return rows.data.with_columns(
             records["partition"].alias("_partition"),

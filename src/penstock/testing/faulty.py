@@ -11,17 +11,17 @@ from penstock import faults
 @contextmanager
 def at(
     point: str,
+    action: Callable[[], None] | None = None,
     *,
     raise_: BaseException | type[BaseException] | None = None,
-    call: Callable[[], None] | None = None,
     nth: int = 1,
 ) -> Iterator[None]:
     """Do something once, when a named point is passed.
 
     Args:
         point: One of `penstock.faults.POINTS`.
-        raise_: What to raise there.
-        call: What to call there, before raising.
+        action: What to call there.
+        raise_: What to raise there, after the action.
         nth: At which pass of the point.
 
     Example:
@@ -30,17 +30,17 @@ def at(
     """
     passes = 0
 
-    def action() -> None:
+    def passed() -> None:
         nonlocal passes
         passes += 1
         if passes != nth:
             return
-        if call is not None:
-            call()
+        if action is not None:
+            action()
         if raise_ is not None:
             raise raise_
 
-    faults.arm(point, action)
+    faults.arm(point, passed)
     try:
         yield
     finally:

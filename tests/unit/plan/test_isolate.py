@@ -242,6 +242,15 @@ def test_a_filter_that_fails_for_a_record(batch_of: BatchOf) -> None:
     assert outcome.letters[0].cause.stage == "filter"
 
 
+def test_a_filter_that_fails_for_every_record(batch_of: BatchOf) -> None:
+    pipeline = ps.Pipeline("p")
+    stream = pipeline.topic("t", Given).filter(pl.col("text").str.to_integer() > 1)
+    stream.sink("out", store="w")
+    outcome = plan.compile(pipeline)[0].plan.run(batch_of(given(1, 2)), ["out@w"])
+    assert outcome.lanes["out@w"].rows.is_empty()
+    assert outcome.lanes["out@w"].counts[0].dead == 2
+
+
 def test_a_filter_on_null_drops_the_row(batch_of: BatchOf) -> None:
     pipeline = ps.Pipeline("p")
     pipeline.topic("t", Given).filter(pl.col("maybe") > 1).sink("out", store="w")

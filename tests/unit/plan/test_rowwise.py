@@ -115,6 +115,15 @@ def test_the_first_batches_show_what_made_up_rows_do_not(batch_of: BatchOf) -> N
         found.rowwise(batch_of(values))
 
 
+def test_another_order_shows_what_parts_do_not(batch_of: BatchOf) -> None:
+    def by_order(frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.select(n=pl.lit(float(frame["n"].is_sorted())) + N * 0)
+
+    values = [b'{"n":%d,"text":""}' % n for n in range(20)]
+    with pytest.raises(PlanFailed, match=r"by_order is not row-wise[\s\S]*in another order gives"):
+        plan_of(by_order).rowwise(batch_of(values))
+
+
 def test_check_finds_code_that_fails_on_every_row() -> None:
     (finding,) = plan_of(floats(pl.col("m"))).check()
     assert "fails on every made-up row: ColumnNotFoundError" in finding

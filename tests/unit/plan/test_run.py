@@ -176,10 +176,13 @@ def test_shared_steps_run_once_and_branches_do_not_touch_each_other(batch_of: Ba
     stream.map(mutating, Doubled).sink("zero", store="w")
     stream.sink("a", store="w")
     stream.filter(pl.col("amount") > 2).sink("b", store="w")
-    outcome = segment_of(stream).plan.run(batch_of([order(1), order(2)]), ["a@w", "b@w", "zero@w"])
+    outcome = segment_of(stream).plan.run(
+        batch_of([order(1), order(2, 2)]), ["a@w", "b@w", "zero@w"]
+    )
     assert calls == [2]
     assert outcome.lanes["zero@w"].rows["amount"].to_list() == [0, 0]
-    assert outcome.lanes["a@w"].rows["amount"].to_list() == [2, 2]
+    assert outcome.lanes["a@w"].rows["amount"].to_list() == [2, 4]
+    assert outcome.lanes["b@w"].rows["amount"].to_list() == [4]
 
 
 def test_an_empty_batch_gives_empty_rows_and_runs_no_map(batch_of: BatchOf) -> None:

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from penstock import profile
 from penstock.errors import ProfileError
@@ -48,6 +52,24 @@ def test_variables_are_filled_in_after_the_url_is_split(cluster: Path) -> None:
         "files": "file:///var/data",
     }
     assert found.store("files").scheme == "file"
+
+
+@given(user=st.text(min_size=1), password=st.text(), name=st.text())
+def test_any_value_survives_in_its_place(user: str, password: str, name: str) -> None:
+    for text in (user, password, name):
+        assume("\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text))
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        path = Path(folder) / "p.toml"
+        path.write_text(
+            '[profiles.x]\nhome = "postgresql://${PS_U}:a${PS_P}@h:5432/${PS_D}"\nlog = "kafka://k"'
+        )
+        for variable, value in (("PS_U", user), ("PS_P", password), ("PS_D", name)):
+            patch.setenv(variable, value)
+        home = urlsplit(profile.load(path, "x").home)
+    assert (home.hostname, home.port) == ("h", 5432)
+    assert unquote(home.username or "") == user
+    assert unquote(home.password or "") == "a" + password
+    assert unquote(home.path) == "/" + name
 
 
 def test_secrets_are_not_in_a_repr(cluster: Path) -> None:
