@@ -40,7 +40,9 @@ def test_the_public_names() -> None:
 
 def test_importing_penstock_loads_nothing_heavy() -> None:
     program = "import sys, penstock; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert "penstock" in loaded
     assert not loaded & {"polars", "pyarrow", "psycopg", "httpx", "msgspec", "typer", "rich"}
