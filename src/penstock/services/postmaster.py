@@ -116,10 +116,11 @@ def start(cluster: Cluster) -> None:
     _await(lambda: answers(cluster) or process(cluster) is None, deadline)
     if process(cluster) is None:
         _kill_orphans(cluster)
+        before = _log_start(cluster.log)
         pid = _launch(cluster, account)
         _await(lambda: answers(cluster) or not psutil.pid_exists(pid), deadline)
         if not psutil.pid_exists(pid):
-            raise _failure(f"PostgreSQL in {cluster.data} does not start", tail(cluster.log))
+            raise _end_of_start(cluster, before)
     if not answers(cluster):
         raise Unavailable(
             f"PostgreSQL in {cluster.data} does not answer after {PATIENCE:.0f} s; "
@@ -198,9 +199,16 @@ def _verify(data: Path) -> None:
         )
 
 
+def _log_start(log: Path) -> int:
+    """Put a large log aside; say where the next start's lines will begin."""
+    log.touch()
+    if log.stat().st_size > _LOG_LIMIT:
+        log.replace(log.with_suffix(".old.log"))
+        log.touch()
+    return log.stat().st_size
+
+
 def _launch(cluster: Cluster, account: Account | None) -> int:
-    if cluster.log.exists() and cluster.log.stat().st_size > _LOG_LIMIT:
-        cluster.log.replace(cluster.log.with_suffix(".old.log"))
     settings = {
         "listen_addresses": "",
         "port": str(PORT),
@@ -274,6 +282,16 @@ def _kill_orphans(cluster: Cluster) -> None:
 def _await(condition: Callable[[], bool], deadline: float) -> None:
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.02)
+
+
+def _end_of_start(cluster: Cluster, before: int) -> Refused | Unavailable:
+    """Say why a server that was started is gone: killed, or by a decision of its own."""
+    with cluster.log.open("rb") as file:
+        file.seek(before)
+        said = file.read()
+    if not said or (b"starting PostgreSQL" in said and b"system is shut down" not in said):
+        return Unavailable(f"PostgreSQL in {cluster.data} was killed while it started; try again")
+    return _failure(f"PostgreSQL in {cluster.data} does not start", tail(cluster.log))
 
 
 def _failure(fact: str, words: str) -> Refused | Unavailable:
