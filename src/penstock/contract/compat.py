@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from penstock.contract.spec import ContractSpec
@@ -72,12 +73,45 @@ def _slot(path: str, was: dict[str, Any], now: dict[str, Any], changes: Changes)
         changes.breaking.append(f"{path} was nullable and is not: older nulls do not fit")
     if now["nullable"] and not was["nullable"]:
         changes.compatible.append(f"{path} becomes nullable")
-    gone = [c for c in was["constraints"] if c not in now["constraints"]]
-    come = [c for c in now["constraints"] if c not in was["constraints"]]
-    if come:
-        changes.breaking.append(f"{path} has new constraints: older values may break them: {come}")
-    elif gone:
+    _constraints(path, was["constraints"], now["constraints"], changes)
+
+
+def _constraints(
+    path: str, was: list[dict[str, Any]], now: list[dict[str, Any]], changes: Changes
+) -> None:
+    """A new constraint breaks unless an old one of its kind was at least as narrow."""
+    come = [c for c in now if c not in was]
+    narrow = [c for c in come if not any(_wider(old, c) for old in was)]
+    for constraint in narrow:
+        changes.breaking.append(f"{path} must now be {constraint['rule']}: older values may not be")
+    if come and not narrow:
+        changes.compatible.append(f"{path} has wider constraints")
+    elif not come and len(now) < len(was):
         changes.compatible.append(f"{path} has fewer constraints")
+
+
+def _wider(was: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether what obeyed the old constraint obeys the new one."""
+    if was["kind"] != now["kind"]:
+        return False
+    if was["kind"] == "length":
+        most = now["max"] is None or (was["max"] is not None and was["max"] <= now["max"])
+        return bool(now["min"] <= was["min"] and most)
+    if was["kind"] == "one_of":
+        return set(was["values"]) <= set(now["values"])
+    if was["kind"] == "range":
+        return all(_looser(name, was.get(name), now.get(name)) for name in ("ge", "gt", "le", "lt"))
+    return was == now
+
+
+def _looser(name: str, was: str | None, now: str | None) -> bool:
+    """Whether a bound moved outwards; only numbers are compared."""
+    if now is None or was == now:
+        return True
+    try:
+        return was is not None and (Decimal(now) <= Decimal(was)) == name.startswith("g")
+    except InvalidOperation:  # dates: written alike, they compare as text
+        return was is not None and (now <= was) == name.startswith("g")
 
 
 def _type(path: str, was: dict[str, Any], now: dict[str, Any], changes: Changes) -> None:
@@ -93,7 +127,17 @@ def _type(path: str, was: dict[str, Any], now: dict[str, Any], changes: Changes)
     elif was["kind"] == "choice":
         _choices(path, was["values"], now["values"], changes)
     else:
-        changes.breaking.append(f"{path} changes its digits from {was} to {now}")
+        _digits(path, was, now, changes)
+
+
+def _digits(path: str, was: dict[str, Any], now: dict[str, Any], changes: Changes) -> None:
+    words = (
+        f"{path} had {was['precision']} digits, {was['scale']} after the point, "
+        f"and has {now['precision']}, {now['scale']}"
+    )
+    more = now["scale"] - was["scale"]
+    fits = more >= 0 and now["precision"] - was["precision"] >= more
+    (changes.compatible if fits else changes.breaking).append(words)
 
 
 def _choices(path: str, was: list[str], now: list[str], changes: Changes) -> None:

@@ -40,9 +40,9 @@ DEPTH = 100
 TOO_DEEP = f"nested deeper than {DEPTH} levels"
 LARGEST = 16 << 20
 """How many bytes a document may have."""
-CUT = secrets.token_hex(16)
+CUT = "x" + secrets.token_hex(16)
 """Stands for what was nested too deep; nobody can send it."""
-SPOILT = secrets.token_hex(16)
+SPOILT = "x" + secrets.token_hex(16)
 """Stands for a byte that is not UTF-8."""
 
 UUID_FORM = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"

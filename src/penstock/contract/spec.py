@@ -172,10 +172,9 @@ class _Reader:
             self._fail("names that begin with _ are Penstock's own; rename the field")
         kind = self._mark(name)
         type_, nullable, marks = self._type(hint)
-        names = [m.name for m in marks if isinstance(m, Name)]
         field = Field(
             name=name,
-            json_name=names[0] if names else name,
+            json_name=self._json_name(name, marks),
             type=type_,
             nullable=nullable,
             constraints=self._constraints(type_, marks),
@@ -184,6 +183,15 @@ class _Reader:
         )
         self._check_marks(field)
         return field
+
+    def _json_name(self, name: str, marks: list[Any]) -> str:
+        given = next((m.name for m in marks if isinstance(m, Name)), name)
+        if any(c in '"\\' or c < " " or "\ud800" <= c <= "\udfff" for c in given):
+            self._fail(
+                f"has the JSON name {given!r}; a name has no quotes, backslashes, control "
+                "characters or surrogates"
+            )
+        return given
 
     def _mark(self, name: str) -> str:
         """Return `key`, `born` or nothing."""
@@ -207,6 +215,11 @@ class _Reader:
             self._fail("is marked born(); its type must be `datetime`, not nullable")
 
     def _constraints(self, type_: Type, marks: list[Any]) -> tuple[Constraint, ...]:
+        for mark in marks:
+            if isinstance(mark, type) and issubclass(mark, Constraint | Name | Digits):
+                self._fail(f"has {mark.__name__} without its arguments; write {mark.__name__}(...)")
+            if isinstance(mark, Digits) and not isinstance(type_, DecimalType):
+                self._fail(f"has Digits, which are for a Decimal, not for {type_.words}")
         found = tuple(m for m in marks if isinstance(m, Constraint))
         for constraint in found:
             if reason := constraint.wrong(type_):

@@ -184,7 +184,7 @@ class ListType(Type):
             "kind": self.kind,
             "element": self.element.to_json(),
             "nullable": self.nullable,
-            "constraints": [c.to_json() for c in self.constraints],
+            "constraints": [{**c.to_json(), "rule": c.rule} for c in self.constraints],
         }
 
 
@@ -235,7 +235,7 @@ class Field:
             "json_name": self.json_name,
             "type": self.type.to_json(),
             "nullable": self.nullable,
-            "constraints": [c.to_json() for c in self.constraints],
+            "constraints": [{**c.to_json(), "rule": c.rule} for c in self.constraints],
             "key": self.is_key,
             "born": self.is_born,
         }
