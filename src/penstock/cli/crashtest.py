@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -53,17 +53,20 @@ def crashtest(  # noqa: PLR0913 - a parameter for each option
             programs.load(version)
         trial = crashtest.Trial(versions, kills, seed, without, records, output.say)
         result = crashtest.run(trial)
-        document = {
-            "passed": result.passed,
-            "blows": result.blows,
-            "missed": result.missed,
-            "rounds": result.rounds,
-            "differences": result.differences,
-            "command": result.command or None,
-        }
-        output.answer(document, _verdict(result), as_json=json)
+        output.answer(_document(result), _verdict(result), as_json=json)
         if not result.passed:
             raise typer.Exit(output.NO)
+
+
+def _document(result: crashtests.Result) -> dict[str, Any]:
+    return {
+        "passed": result.passed,
+        "blows": result.blows,
+        "missed": result.missed,
+        "rounds": result.rounds,
+        "differences": result.differences,
+        "command": result.command or None,
+    }
 
 
 def _verdict(result: crashtests.Result) -> str:
