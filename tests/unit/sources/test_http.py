@@ -7,9 +7,11 @@ import json
 import threading
 import tracemalloc
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 from tests.unit.sources.doubles import RawServer, StepClock, answer
 
@@ -19,6 +21,7 @@ from penstock.profile import env
 from penstock.sources.credentials import Basic, Bearer
 from penstock.sources.http import Http
 from penstock.sources.pagination import Offsets, Pages
+from penstock.sources.session import Session
 
 
 def drain(
@@ -508,3 +511,24 @@ def test_wrong_declarations(declare: Callable[[], object]) -> None:
     with pytest.raises(DeclarationError) as caught:
         declare()
     assert caught.value.file == __file__
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "followed"),
+    [
+        ("http://api/a", "http://api/b", True),
+        ("http://api/a", "https://api/a", True),
+        ("https://api/a", "http://api/a", False),
+        ("https://api/a", "https://api:8443/a", False),
+        ("https://api/a", "https://api.evil/a", False),
+        ("https://api/a", "https://API/a", True),
+    ],
+)
+def test_where_credentials_may_follow(here: str, there: str, followed: bool) -> None:
+    target = Http(here, auth=Bearer("t"))._target()
+    with Session(target, httpx.create_ssl_context(), lambda: datetime.now(UTC)) as session:
+        if followed:
+            session._check_redirect(httpx.URL(here), httpx.URL(there), here)
+        else:
+            with pytest.raises(Refused, match="are not sent"):
+                session._check_redirect(httpx.URL(here), httpx.URL(there), here)
