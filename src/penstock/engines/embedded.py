@@ -20,6 +20,7 @@ from penstock.engines.sourcing import SourceRun
 from penstock.engines.status import Board
 from penstock.engines.stopping import Stop
 from penstock.engines.systems import ROOT, Systems
+from penstock.engines.upkeep import Upkeep
 from penstock.errors import Unavailable
 from penstock.faults import Stopped
 
@@ -100,6 +101,8 @@ class Embedded:
             )
             beat = ownership.start(self._stop)
             threads = self._start(segments, systems, ownership)
+            upkeep = Upkeep(segments, systems, self.board)
+            threads.append(self._thread("upkeep", lambda: upkeep.run(self._stop)))
             try:
                 self._watch(systems)
             finally:

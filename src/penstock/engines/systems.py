@@ -99,7 +99,7 @@ class Systems:
         """Open the landing that a segment reads and its source fills."""
         from penstock.logs import postgresql as logs
 
-        return logs.open_landing(self.home_url, self._pipeline, segment.name)
+        return logs.open_landing(self.home_url, self._pipeline, segment.name, segment.retention)
 
     def sink(self, lane: Lane, key: LaneKey) -> Sink:
         """Make the sink of a lane; nothing is dialled yet.
