@@ -76,12 +76,11 @@ def _sources(snapshot: Snapshot) -> Table:
 
 
 def _lanes(snapshot: Snapshot, rates: Rates) -> Table:
-    figures = ("records", "records/s", "lag", "p50", "p99", "dead letters")
-    drawn = drawing.table("lane", "reads", *figures, "state", right=figures, wrap=["state"])
+    figures = ("records", "records/s", "lag", "p50", "p99", "dead")
+    drawn = drawing.table("lane", *figures, "state", right=figures, wrap=["state"])
     for lane in snapshot.lanes:
         drawn.add_row(
             drawing.words(lane.lane),
-            drawing.words(lane.segment),
             text.count(text.records(lane.counts)),
             text.rate(rates.of(lane)),
             text.count(lane.lag),

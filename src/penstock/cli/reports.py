@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from penstock.engines.reconcile import Report
 
-_COUNTS = ("written", "superseded", "deleted", "filtered", "dead")
-
 
 @contextmanager
 def counting(*, silent: bool) -> Iterator[Callable[[int], None]]:
@@ -57,14 +55,14 @@ def drawn(report: Report, *, deep: bool) -> RenderableType:
     """The report for people."""
     from rich.console import Group
 
-    columns = ("records", *_COUNTS, "to go", *(["compared"] if deep else []))
-    table = drawing.table("lane", "reads", *columns, right=columns)
+    fates = text.fates(lane.counts for lane in report.lanes)
+    columns = ("records", *fates, "to go", *(["compared"] if deep else []))
+    table = drawing.table("lane", *columns, right=columns)
     for lane in report.lanes:
-        counts = lane.counts
-        figures = [text.records(counts), *(getattr(counts, c) for c in _COUNTS)]
-        cells = [text.count(figure) for figure in (*figures, lane.lag)]
+        figures = [getattr(lane.counts, fate) for fate in fates]
+        cells = map(text.count, (text.records(lane.counts), *figures, lane.lag))
         compared = [] if not deep else ["–" if lane.rows is None else text.count(lane.rows)]
-        table.add_row(drawing.words(lane.lane), drawing.words(lane.segment), *cells, *compared)
+        table.add_row(drawing.words(lane.lane), *cells, *compared)
     lines = [drawing.words(f"note: {note}") for note in report.notes]
     lines += [drawing.words(f"✗ {words}", "red") for words in report.differences]
     how = "every row is where it belongs" if deep else "every record is accounted for"

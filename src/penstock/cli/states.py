@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from penstock.home.leases import Holder
     from penstock.home.state import LaneState, PipelineState, SegmentState
+    from penstock.interfaces import Counts
 
 
 def document(found: PipelineState) -> dict[str, Any]:
@@ -52,7 +53,6 @@ def _holder(holder: Holder) -> dict[str, Any]:
 
 
 def _lane(segment: SegmentState, lane: LaneState) -> dict[str, Any]:
-    totals = lane.totals + lane.replay.totals if lane.replay else lane.totals
     return {
         "lane": lane.lane,
         "store": lane.store,
@@ -62,12 +62,17 @@ def _lane(segment: SegmentState, lane: LaneState) -> dict[str, Any]:
         "next": {str(partition): tail.next for partition, tail in lane.partitions.items()},
         "behind": behind(segment, lane),
         "replays_to_go": segment.replays - (lane.replay.next if lane.replay else 0),
-        "counts": asdict(totals),
+        "counts": asdict(totals(lane)),
         "records_per_second": lane.recent.records,
         "p50": lane.recent.latency.percentile(0.5),
         "p99": lane.recent.latency.percentile(0.99),
         "closed_at": lane.recent.closed_at.isoformat() if lane.recent.closed_at else None,
     }
+
+
+def totals(lane: LaneState) -> Counts:
+    """Counts of all records so far, replays included."""
+    return lane.totals + lane.replay.totals if lane.replay else lane.totals
 
 
 def letters(segment: SegmentState) -> dict[str, int]:
@@ -121,20 +126,18 @@ def _work(segment: SegmentState) -> str:
 
 
 def _lanes(found: PipelineState) -> RenderableType:
-    figures = ("records", "written", "superseded", "deleted", "filtered", "dead")
-    recent = ("behind", "records/s", "p50", "p99")
-    table = drawing.table("lane", "reads", *figures, *recent, right=(*figures, *recent))
-    for segment in found.segments:
-        for lane in segment.lanes:
-            c = lane.totals + lane.replay.totals if lane.replay else lane.totals
-            name = lane.lane if lane.current else f"{lane.lane} (former)"
-            counts = (text.records(c), c.written, c.superseded, c.deleted, c.filtered, c.dead)
-            table.add_row(
-                drawing.words(name),
-                drawing.words(segment.segment),
-                *map(text.count, (*counts, behind(segment, lane))),
-                text.rate(lane.recent.records),
-                text.seconds(lane.recent.latency.percentile(0.5)),
-                text.seconds(lane.recent.latency.percentile(0.99)),
-            )
+    lanes = [(segment, lane) for segment in found.segments for lane in segment.lanes]
+    fates = text.fates(totals(lane) for _, lane in lanes)
+    figures = ("records", *fates, "behind", "records/s", "p50", "p99")
+    table = drawing.table("lane", *figures, right=figures)
+    for segment, lane in lanes:
+        counts = totals(lane)
+        cells = [text.records(counts), *(getattr(counts, fate) for fate in fates)]
+        table.add_row(
+            drawing.words(lane.lane if lane.current else f"{lane.lane} (former)"),
+            *map(text.count, (*cells, behind(segment, lane))),
+            text.rate(lane.recent.records),
+            text.seconds(lane.recent.latency.percentile(0.5)),
+            text.seconds(lane.recent.latency.percentile(0.99)),
+        )
     return table

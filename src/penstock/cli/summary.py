@@ -131,18 +131,13 @@ def drawn(summary: Summary) -> RenderableType:
 
 
 def _table(summary: Summary) -> RenderableType:
-    columns = ("records", *_SHOWN, "dead letters", "to go")
-    table = drawing.table("lane", "reads", *columns, right=columns)
-    for lane in summary.snapshot.lanes:
-        counts = summary.done(lane).counts
-        shown = [getattr(counts, name) for name in _SHOWN]
-        figures = [text.records(counts), *shown, counts.dead, lane.lag]
-        names = (drawing.words(lane.lane), drawing.words(lane.segment))
-        table.add_row(*names, *map(text.count, figures))
+    lanes = {lane: summary.done(lane).counts for lane in summary.snapshot.lanes}
+    fates = text.fates(lanes.values())
+    table = drawing.table("lane", "records", *fates, "to go", right=("records", *fates, "to go"))
+    for lane, counts in lanes.items():
+        figures = [text.records(counts), *(getattr(counts, fate) for fate in fates), lane.lag]
+        table.add_row(drawing.words(lane.lane), *map(text.count, figures))
     return table
-
-
-_SHOWN = ("written", "superseded", "deleted", "filtered")
 
 
 def _verdict(summary: Summary) -> str:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from penstock.interfaces import Counts
 
 
 def records(counts: Counts) -> int:
     """How many records there were, those counted that one log record holds several of."""
     return counts.records + counts.expanded
+
+
+def fates(counts: Iterable[Counts]) -> list[str]:
+    """Name what became of records, as columns: what never happened is left out."""
+    everything = sum(counts, Counts())
+    rare = ("superseded", "deleted", "filtered", "deduplicated")
+    return ["written", *(name for name in rare if getattr(everything, name)), "dead"]
 
 
 def count(number: float) -> str:
