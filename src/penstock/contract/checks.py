@@ -10,7 +10,7 @@ from functools import cache
 import polars as pl
 
 from penstock.contract.constraints import Constraint
-from penstock.contract.exact import show
+from penstock.contract.documents import show
 from penstock.contract.spec import ContractSpec
 from penstock.contract.types import (
     ChoiceType,
@@ -70,9 +70,23 @@ def validate(spec: ContractSpec, frame: pl.DataFrame) -> list[tuple[int, Cause]]
 
 
 def broken(frame: pl.DataFrame, rules: Sequence[Rule]) -> list[tuple[int, Cause]]:
-    """Find the rows that break a rule, with the first rule that each breaks."""
+    """Find the rows that break a rule, with the first rule that each breaks.
+
+    A row for which a rule of the user's raises breaks it; such rows are found by bisection.
+    """
     if frame.is_empty() or not rules:
         return []
+    try:
+        return _broken(frame, rules)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        if frame.height == 1:
+            return [(0, _raised(frame, rules))]
+        half = frame.height // 2
+        late = broken(frame[half:], rules)
+        return broken(frame[:half], rules) + [(half + row, cause) for row, cause in late]
+
+
+def _broken(frame: pl.DataFrame, rules: Sequence[Rule]) -> list[tuple[int, Cause]]:
     flags = frame.select(rule.bad.any().alias(str(n)) for n, rule in enumerate(rules)).row(0)
     found: dict[int, Cause] = {}
     for rule, any_bad in zip(rules, flags, strict=True):
@@ -80,6 +94,18 @@ def broken(frame: pl.DataFrame, rules: Sequence[Rule]) -> list[tuple[int, Cause]
             for row, value in _guilty(frame, rule):
                 found.setdefault(row, Cause("contract", rule.words, rule.field, value))
     return sorted(found.items(), key=lambda item: item[0])
+
+
+def _raised(row: pl.DataFrame, rules: Sequence[Rule]) -> Cause:
+    """Name the first rule that the row breaks, or for which it raises."""
+    for rule in rules:
+        try:
+            if found := _broken(row, [rule]):
+                return found[0][1]
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            value = value_words(row.select(rule.value.alias("value")).item())
+            return Cause("contract", rule.words, rule.field, value, f"the check raised: {error}")
+    raise AssertionError("the rules hold one by one, but not together")
 
 
 def _guilty(frame: pl.DataFrame, rule: Rule) -> Iterator[tuple[int, str]]:

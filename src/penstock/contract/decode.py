@@ -11,7 +11,7 @@ import polars as pl
 
 from penstock.contract import exact, fast
 from penstock.contract.checks import broken, rules
-from penstock.contract.exact import Problem
+from penstock.contract.documents import Problem
 from penstock.contract.framing import Pieces, cut
 from penstock.contract.spec import ContractSpec
 from penstock.interfaces import Cause, Framing

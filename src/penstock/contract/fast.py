@@ -23,7 +23,7 @@ from typing import Any
 import polars as pl
 
 from penstock.contract.columns import Objects, objects
-from penstock.contract.exact import DEPTH, LARGEST
+from penstock.contract.documents import DEPTH, LARGEST
 from penstock.contract.forms import utf8
 from penstock.contract.spec import ContractSpec
 from penstock.contract.structs import decoder

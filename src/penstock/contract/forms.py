@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 import pyarrow as pa
 
-from penstock.contract.exact import DATE_FORM, UUID_FORM
+from penstock.contract.scalars import DATE_FORM, UUID_FORM
 from penstock.contract.types import DecimalType, Type
 
 UUIDS = rf"\A{UUID_FORM}\z"

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from penstock.contract.exact import DEPTH, Pairs, Problem, flaw, parse
+from penstock.contract.documents import DEPTH, Pairs, Problem, flaw, parse
 from penstock.contract.fast import ESCAPED_NAME, names_pattern
 from penstock.contract.forms import utf8
 from penstock.interfaces import WHOLE, Framing
