@@ -5,6 +5,14 @@ Each check stands for one promise of `penstock.interfaces`, and each is proven a
 implementation that breaks just that promise.
 """
 
+from penstock.testing.conformance.logs import (
+    KeyedLogConformance,
+    LogConformance,
+    LogStore,
+    PartitionedLogConformance,
+    RecreatedLogConformance,
+    RetainingLogConformance,
+)
 from penstock.testing.conformance.sinks import (
     KeyedSinkConformance,
     RejectingSinkConformance,
@@ -12,11 +20,25 @@ from penstock.testing.conformance.sinks import (
     SinkConformance,
     SinkStore,
 )
+from penstock.testing.conformance.sources import (
+    RemoteSourceConformance,
+    SourceConformance,
+    SourceSystem,
+)
 
 __all__ = [
+    "KeyedLogConformance",
     "KeyedSinkConformance",
+    "LogConformance",
+    "LogStore",
+    "PartitionedLogConformance",
+    "RecreatedLogConformance",
     "RejectingSinkConformance",
     "RemoteSinkConformance",
+    "RemoteSourceConformance",
+    "RetainingLogConformance",
     "SinkConformance",
     "SinkStore",
+    "SourceConformance",
+    "SourceSystem",
 ]
