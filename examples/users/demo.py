@@ -36,7 +36,11 @@ COUNTS = """
 def main() -> int:
     """Run the demonstration; return its exit code."""
     with api() as url, postgresql() as psql:
-        settings = {"USERS_API": f"{url}?results=250", "USERS_EVERY": "500ms"}
+        settings = {
+            "PENSTOCK_PROFILE": "embedded",
+            "USERS_API": f"{url}?results=250",
+            "USERS_EVERY": "500ms",
+        }
         say(f"An API with trouble: {TROUBLE}")
         print("\n".join(f"export {name}={shlex.quote(value)}" for name, value in settings.items()))
         os.environ.update(settings)
@@ -106,4 +110,7 @@ def say(title: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
