@@ -109,7 +109,7 @@ class EmbeddedPostgresql:
             postmaster.stop(self.cluster)
 
     def ensure(self) -> str:
-        """Bring it back if it was killed; costs a quarter of a millisecond if it runs.
+        """Bring it back if it was killed; costs a millisecond if it runs.
 
         Returns:
             Its URL. Raises as `up` does.

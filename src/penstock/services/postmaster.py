@@ -144,7 +144,8 @@ def answers(cluster: Cluster) -> bool:
     """Whether the server takes connections now."""
     from psycopg import pq
 
-    conninfo = f"host='{_quoted(str(cluster.sockets))}' port={PORT} user={USER} dbname=postgres"
+    where = f"host='{_quoted(str(cluster.sockets))}' port={PORT}"
+    conninfo = f"{where} user={USER} dbname=postgres connect_timeout=2"
     return pq.PGconn.ping(conninfo.encode()) == pq.Ping.OK
 
 

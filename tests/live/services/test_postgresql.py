@@ -136,6 +136,18 @@ def test_a_killed_postmaster_with_a_busy_backend_comes_back(server: EmbeddedPost
         assert not psutil.pid_exists(pid)
 
 
+def test_a_stopped_server_is_waited_for_and_named(
+    server: EmbeddedPostgresql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postmaster, "PATIENCE", 0.1)
+    with server.session() as url:
+        process(server).suspend()
+        with pytest.raises(Unavailable, match="does not answer"):
+            server.ensure()
+        process(server).resume()
+        assert value(url) == 1
+
+
 def test_commands_that_start_at_once_share_one_server(server: EmbeddedPostgresql) -> None:
     root = server.cluster.data.parents[1]
     commands = [command(root) for _ in range(4)]
