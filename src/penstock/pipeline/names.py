@@ -29,7 +29,7 @@ def check(site: Site, kind: str, name: object, longest: int = LONGEST) -> None:
         raise site.error(f"the {kind}'s name must be a str, not {name!r}")
     if not name.strip():
         raise site.error(f"the {kind}'s name is empty: {name!r}; give it one")
-    if any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
+    if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in name):
         raise site.error(f"the {kind}'s name {name!r} holds control characters; leave them out")
     length = len(name.encode())
     if length > longest:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import polars as pl
 
-from penstock.contract import synthetic
+from penstock.contract import ContractSpec, synthetic
+from penstock.contract.checks import rules
 from penstock.errors import PlanFailed
 from penstock.plan import blame, isolate
+from penstock.site import Site
 from penstock.transforms import Computation
 
 MADE_UP = 64
@@ -59,6 +62,36 @@ def check(step: Computation) -> str | None:
     except PlanFailed as error:
         return str(error)
     return difference(step, good)
+
+
+def check_rules(spec: ContractSpec) -> str | None:
+    """Find out whether a `Check` of a contract looks at more than the row that it judges."""
+    if not rules(spec, domain=False):
+        return None
+    bare = replace(spec, fields=tuple(replace(field, constraints=()) for field in spec.fields))
+    step = _Rules(Site(spec.file, spec.line), bare, spec)
+    rows = synthetic(bare, MADE_UP)
+    return difference(step, rows) if isinstance(isolate.attempt(step, rows), pl.DataFrame) else None
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """The constraints of a contract as a computation: which rules each row breaks."""
+
+    site: Site
+    input: ContractSpec
+    output: ContractSpec
+
+    stage = "contract"
+
+    @property
+    def name(self) -> str:
+        return f"a constraint of {self.output.name}"
+
+    def compute(self, rows: pl.DataFrame) -> pl.DataFrame:
+        found = rules(self.output, domain=False)
+        broken = {f"{n} {rule.field}: {rule.words}": rule.bad for n, rule in enumerate(found)}
+        return rows.with_columns(**broken).select(broken.keys())
 
 
 def _difference(step: Computation, rows: pl.DataFrame) -> str | None:

@@ -101,9 +101,11 @@ class Plan:
         return Outcome(done, letters)
 
     def check(self) -> list[str]:
-        """Run every map and filter on made-up rows; return what is wrong, a sentence each."""
-        findings = map(rowwise.check, self._computations())
-        return [finding for finding in findings if finding]
+        """Run maps, filters and constraints on made-up rows; return what is wrong, one by one."""
+        steps = map(rowwise.check, self._computations())
+        contracts = dict.fromkeys([self.spec, *(step.output for step in self.root.steps())])
+        rules = map(rowwise.check_rules, contracts)
+        return [finding for finding in (*steps, *rules) if finding]
 
     def rowwise(self, batch: MicroBatch) -> None:
         """Run every map and filter on the whole batch, in parts and in another order.

@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from typing import Annotated
 
 import polars as pl
 import pytest
@@ -139,3 +140,37 @@ def test_constant_conditions_are_row_wise(batch_of: BatchOf) -> None:
     assert found.check() == []
     batch = batch_of([b'{"n":1,"text":""}', b'{"n":2,"text":""}'])
     assert found.run(batch, ["out@w"]).lanes["out@w"].rows.height == 2
+
+
+def test_a_constraint_that_looks_at_other_rows_is_found() -> None:
+    class Judged(ps.Contract):
+        n: Annotated[int, ps.Check(lambda n: n <= n.mean(), "below the mean")]
+
+    class Unjudged(ps.Contract):
+        n: Annotated[int, ps.Check(lambda n: n % 2 == 0, "even")]
+        text: Annotated[str, ps.Check(lambda t: t.str.to_integer() > 0, "positive")]
+
+    pipeline = ps.Pipeline("p")
+    pipeline.topic("t", Judged).sink("out", store="w")
+    pipeline.topic("u", Unjudged).sink("out2", store="w")
+    judged, unjudged = plan.compile(pipeline)
+    (finding,) = judged.plan.check()
+    assert finding.startswith(f"{__file__}:")
+    assert "a constraint of Judged is not row-wise" in finding
+    assert unjudged.plan.check() == []
+
+
+def test_a_constraint_that_raises_breaks_only_its_row(batch_of: BatchOf) -> None:
+    class Judged(ps.Contract):
+        text: Annotated[str, ps.Check(lambda t: t.str.to_integer() > 0, "positive")]
+
+    pipeline = ps.Pipeline("p")
+    pipeline.topic("t", Judged).sink("out", store="w")
+    values = [b'{"text":"5"}', b'{"text":"x"}', b'{"text":"0"}', b'{"text":"7"}']
+    outcome = plan.compile(pipeline)[0].plan.run(batch_of(values), ["out@w"])
+    assert outcome.lanes["out@w"].rows["text"].to_list() == ["5", "7"]
+    assert [(x.position.offset, x.cause.rule) for x in outcome.letters] == [
+        (101, "positive"),
+        (102, "positive"),
+    ]
+    assert "the check raised" in outcome.letters[0].cause.detail
