@@ -98,7 +98,10 @@ def _difference(step: Computation, rows: pl.DataFrame) -> str | None:
     whole = step.compute(rows)
     again = step.compute(rows)
     if not _same(whole, again):
-        why = "gives another result when it runs again: it must not use a clock or chance"
+        why = (
+            "gives another result when it runs again: it must not use a clock or chance, "
+            "nor an order that is not fixed, such as that of group_by"
+        )
         return _told(step, why, rows, (whole, again), "the second time")
     why = "is not row-wise: a row's result must come from this row alone"
     parts = pl.concat([step.compute(part) for part in _parts(rows)])

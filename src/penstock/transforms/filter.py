@@ -36,10 +36,9 @@ class Filter:
         try:
             dtype = pl.DataFrame(schema=self.input.polars).select(self.condition).dtypes
         except pl.exceptions.ColumnNotFoundError as error:
-            missing = str(error).splitlines()[0]
+            missing = str(error).partition(";")[0].splitlines()[0]
             raise self.site.error(
-                f"filter: {self.input.name} has no such column: {missing}; "
-                f"it has {', '.join(self.input.polars)}"
+                f"filter: {missing}; {self.input.name} has {', '.join(self.input.polars)}"
             ) from None
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError) as error:
             raise self.site.error(f"filter: the condition cannot be computed: {error}") from None
