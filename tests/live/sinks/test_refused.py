@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime
+from decimal import Decimal
+from typing import Annotated
 
 import pytest
 
-from penstock.contract import Contract, key
+from penstock.contract import Contract, Digits, key
 from penstock.errors import Refused
 from penstock.sinks.postgresql import PostgresqlSink
 from penstock.testing.conformance.subjects import KEY, Person, lane, people, rows, steps
@@ -112,6 +114,26 @@ def test_a_column_that_the_contract_lets_be_null_is_loosened(sink: MakeSink, run
     ]
     again.open()
     assert list(again.preview()) == []
+
+
+def test_a_decimal_that_gets_more_digits_is_widened(sink: MakeSink, run: Run) -> None:
+    class Narrow(Contract):
+        id: int = key()
+        paid: Annotated[Decimal, Digits(6, 2)]
+
+    class Wide(Contract):
+        id: int = key()
+        paid: Annotated[Decimal, Digits(9, 3)]
+
+    sink(contract=Narrow)
+    wider = sink(contract=Wide, opened=False)
+    assert list(wider.preview()) == [
+        "let column 'paid' of table 'people' in schema 'public' be numeric(9,3)"
+    ]
+    wider.open()
+    assert list(wider.preview()) == []
+    with pytest.raises(Refused, match=re.escape("numeric(9,3), not numeric(6,2)")):
+        sink(contract=Narrow)
 
 
 def test_a_new_required_column_is_refused(sink: MakeSink) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from penstock.plan import Lane
 
 LONGEST_NAME = 63
+
+_NUMERIC = re.compile(r"numeric\((\d+),(\d+)\)")
 
 POSITION = (
     Column("_partition", "integer", True),
@@ -146,6 +149,7 @@ class Table:
             refuse(self, findings(self, relation))
             changes += [self._add(column) for column in self.missing(relation)]
             changes += [self._loosen(column) for column in self._too_strict(relation)]
+            changes += [self._widen(column) for column in self._too_narrow(relation)]
         if self.key and read(connection, _BOOKS, self.deleted_name) is None:
             changes.append(self._create_deleted())
         return changes
@@ -158,6 +162,15 @@ class Table:
         """List the columns that must take nulls now, since the contract does."""
         there = relation.columns
         return [c for c in self.columns if c.name in there and there[c.name].required > c.required]
+
+    def _too_narrow(self, relation: Relation) -> list[Column]:
+        """List the columns that must hold more digits now; those of the key are left alone."""
+        there = relation.columns
+        return [
+            c
+            for c in self.columns
+            if c.name in there and c.name not in self.key and _holds(c.type, there[c.name].type)
+        ]
 
     def _refuse_if_written(self, connection: psycopg.Connection[Any], lane: LaneKey) -> None:
         if not progress.installed(connection):
@@ -194,6 +207,11 @@ class Table:
     def _loosen(self, column: Column) -> Change:
         text = sql.SQL("ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL")
         words = f"let column {column.name!r} of {self.words} be null"
+        return Change(words, text.format(self.identifier, sql.Identifier(column.name)))
+
+    def _widen(self, column: Column) -> Change:
+        text = sql.SQL("ALTER TABLE {} ALTER COLUMN {} TYPE " + column.type)
+        words = f"let column {column.name!r} of {self.words} be {column.type}"
         return Change(words, text.format(self.identifier, sql.Identifier(column.name)))
 
     def _create_deleted(self) -> Change:
@@ -286,13 +304,24 @@ def _missing_and_different(table: Table, relation: Relation) -> list[str]:
                     f"column {wanted.name!r} {wanted.type} is missing, and rows that are there "
                     "would have no value for it: add it by hand"
                 )
-        elif there.type != wanted.type:
+        elif there.type != wanted.type and (
+            wanted.name in table.key or not _holds(wanted.type, there.type)
+        ):
             found.append(
                 f"column {wanted.name!r} is {there.type}, not {wanted.type}: change its type"
             )
         elif there.generated:
             found.append(f"column {wanted.name!r} is generated: drop its expression")
     return found
+
+
+def _holds(wide: str, narrow: str) -> bool:
+    """Whether one numeric type is wider than another and holds all its values."""
+    ours, theirs = _NUMERIC.fullmatch(wide), _NUMERIC.fullmatch(narrow)
+    if not ours or not theirs or wide == narrow:
+        return False
+    more = int(ours[2]) - int(theirs[2])
+    return more >= 0 and int(ours[1]) - int(theirs[1]) >= more
 
 
 def _primary_key(names: Sequence[str]) -> sql.Composed:
