@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
+from psycopg import pq
 
 from penstock.errors import Refused, Unavailable
 from penstock.services.account import Account, account_for
@@ -113,8 +114,8 @@ def start(cluster: Cluster) -> None:
     account = account_for(cluster.data)
     prepare_sockets(cluster.sockets, account)
     deadline = time.monotonic() + PATIENCE
-    _await(lambda: answers(cluster) or process(cluster) is None, deadline)
-    if process(cluster) is None:
+    _await(lambda: answers(cluster) or _is_gone(cluster), deadline)
+    if _is_gone(cluster):
         _kill_orphans(cluster)
         before = _log_start(cluster.log)
         pid = _launch(cluster, account)
@@ -142,11 +143,7 @@ def stop(cluster: Cluster) -> None:
 
 def answers(cluster: Cluster) -> bool:
     """Whether the server takes connections now."""
-    from psycopg import pq
-
-    where = f"host='{_quoted(str(cluster.sockets))}' port={PORT}"
-    conninfo = f"{where} user={USER} dbname=postgres connect_timeout=2"
-    return pq.PGconn.ping(conninfo.encode()) == pq.Ping.OK
+    return _ping(cluster) == pq.Ping.OK
 
 
 def process(cluster: Cluster) -> psutil.Process | None:
@@ -183,6 +180,17 @@ def prepare_sockets(sockets: Path, account: Account | None) -> None:
     sockets.chmod(0o700)
     if account:
         account.own(sockets)
+
+
+def _ping(cluster: Cluster) -> pq.Ping:
+    where = f"host='{_quoted(str(cluster.sockets))}' port={PORT}"
+    conninfo = f"{where} user={USER} dbname=postgres connect_timeout=2"
+    return pq.Ping(pq.PGconn.ping(conninfo.encode()))
+
+
+def _is_gone(cluster: Cluster) -> bool:
+    # In another container it may run as a process that we do not see, but its socket we do.
+    return process(cluster) is None and _ping(cluster) == pq.Ping.NO_RESPONSE
 
 
 def _verify(data: Path) -> None:
