@@ -9,9 +9,15 @@ import pytest
 from psycopg import sql
 
 from penstock.interfaces import LaneKey
+from penstock.logs.topic_sink import TopicSink
 from penstock.plan import Lane
 from penstock.sinks.postgresql import PostgresqlSink
 from penstock.testing.conformance.sinks import SinkStore
+
+CUT = sql.SQL(
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+    "WHERE application_name LIKE 'penstock:%' AND datname = current_database()"
+)
 
 
 class PostgresqlStore(SinkStore):
@@ -32,12 +38,7 @@ class PostgresqlStore(SinkStore):
         self._run(sql.SQL("ALTER TABLE {} ADD UNIQUE (email)").format(sql.Identifier(lane.table)))
 
     def cut(self) -> None:
-        self._run(
-            sql.SQL(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-                "WHERE application_name LIKE 'penstock:%' AND datname = current_database()"
-            )
-        )
+        self._run(CUT)
 
     def close(self) -> None:
         for made in self._sinks:
@@ -46,6 +47,33 @@ class PostgresqlStore(SinkStore):
     def _run(self, statement: sql.Composed | sql.SQL) -> None:
         with psycopg.connect(self._url, autocommit=True) as connection:
             connection.execute(statement)
+
+
+class TopicStore(SinkStore):
+    mode = "topic"
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._sinks: list[TopicSink] = []
+
+    def sink(self, lane: Lane, key: LaneKey) -> TopicSink:
+        self._sinks.append(TopicSink(self._url, lane, key))
+        return self._sinks[-1]
+
+    def cut(self) -> None:
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            connection.execute(CUT)
+
+    def close(self) -> None:
+        for made in self._sinks:
+            made.close()
+
+
+@pytest.fixture
+def topic(database: str) -> Iterator[SinkStore]:
+    made = TopicStore(database)
+    yield made
+    made.close()
 
 
 @pytest.fixture
