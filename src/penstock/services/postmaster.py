@@ -195,8 +195,8 @@ def _is_gone(cluster: Cluster) -> bool:
 
 def _verify(data: Path) -> None:
     version = data / "PG_VERSION"
-    found = version.read_text().strip() if version.exists() else ""
-    if not found or not (data / "global" / "pg_control").exists():
+    found = version.read_bytes().strip().decode("ascii", "replace") if version.exists() else ""
+    if not found.isdecimal() or not (data / "global" / "pg_control").exists():
         raise Refused(
             f"{data} is damaged: it is no PostgreSQL data directory any more. Restore it from a "
             f"backup, or move {data.parent} away to begin anew"

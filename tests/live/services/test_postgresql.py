@@ -209,10 +209,11 @@ def command_as_owner(server: EmbeddedPostgresql) -> subprocess.Popen[bytes]:
     return subprocess.Popen([*prefix, "sleep", "60"])
 
 
-def test_damaged_data_is_refused_and_kept(server: EmbeddedPostgresql) -> None:
+@pytest.mark.parametrize("version", [b"", b"\x90\xff\x00"])
+def test_damaged_data_is_refused_and_kept(server: EmbeddedPostgresql, version: bytes) -> None:
     with server.session() as url:
         value(url)
-    (server.cluster.data / "PG_VERSION").unlink()
+    (server.cluster.data / "PG_VERSION").write_bytes(version)
     before = sorted(server.cluster.data.rglob("*"))
     with pytest.raises(Refused, match=r"is damaged.*backup"), server.session():
         pass
