@@ -37,13 +37,13 @@ def check(
                 {"system": f.system, "state": f.state, "message": f.message} for f in findings
             ],
         }
-        output.answer(document, _lines(findings, good), as_json=json)
+        output.answer(document, _lines(findings), as_json=json)
         if not good:
             away = any(finding.state == "away" for finding in findings)
             raise typer.Exit(output.AWAY if away else output.NO)
 
 
-def _lines(findings: list[Finding], good: bool) -> RenderableType:
+def _lines(findings: list[Finding]) -> RenderableType:
     from rich.text import Text
 
     marks = {"good": ("✓", "green"), "change": ("✓", "yellow")}
@@ -54,5 +54,14 @@ def _lines(findings: list[Finding], good: bool) -> RenderableType:
         lines.append(f"{mark} ", style)
         lines.append(f"{finding.system:<{width}}  ", "bold")
         lines.append(finding.message.replace("\n", "\n" + " " * (width + 4)) + "\n")
-    lines.append("a run may start" if good else "a run would be refused")
+    lines.append(_verdict(findings))
     return lines
+
+
+def _verdict(findings: list[Finding]) -> str:
+    states = {finding.state for finding in findings}
+    if "refused" in states:
+        return "a run would be refused"
+    if "away" in states:
+        return "a run would wait for what cannot be reached; without home it does not start"
+    return "a run may start"
