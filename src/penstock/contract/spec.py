@@ -335,13 +335,14 @@ def _line_of(file: str, line: int, field: str) -> int:
         tree = ast.parse(Path(file).read_text(encoding="utf-8"))
     except (OSError, ValueError, SyntaxError):  # the line of the class is good enough
         return line
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef) and node.lineno == line:
-            for item in node.body:
-                target = getattr(item, "target", None)
-                if isinstance(target, ast.Name) and target.id == field:
-                    return item.lineno
-    return line
+    classes = (n for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.lineno == line)
+    items = (item for node in classes for item in node.body if isinstance(item, ast.AnnAssign))
+    lines = (
+        item.lineno
+        for item in items
+        if isinstance(item.target, ast.Name) and item.target.id == field
+    )
+    return next(lines, line)
 
 
 def _show(hint: Any) -> str:
