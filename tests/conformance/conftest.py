@@ -12,7 +12,7 @@ from penstock.interfaces import LaneKey
 from penstock.logs.topic_sink import TopicSink
 from penstock.plan import Lane
 from penstock.sinks.postgresql import PostgresqlSink
-from penstock.testing.conformance.sinks import SinkStore
+from penstock.testing.conformance import SinkStore
 
 CUT = sql.SQL(
     "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "

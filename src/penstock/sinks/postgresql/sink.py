@@ -163,6 +163,8 @@ class PostgresqlSink:
             self._writer.prepare(self._session)
         session = self._session
         new = set(partitions) - self._held
+        if not new <= self._epochs.keys():
+            raise Refused(f"partitions {sorted(new - self._epochs.keys())} were not claimed")
         hold = progress.hold_statement(self._key, {p: self._epochs[p] for p in sorted(new)})
         if not self._held:
             lock = sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(self._table.identifier)
@@ -183,11 +185,8 @@ class PostgresqlSink:
     def _partitions(self, rows: pl.DataFrame) -> set[int]:
         """Find under which partitions these rows' progress is kept."""
         found = set(rows["_partition"].unique())
-        if found <= self._epochs.keys():
-            return found
-        if REPLAY in self._epochs:
-            return {REPLAY}
-        raise Refused(f"partitions {sorted(found - self._epochs.keys())} were not claimed")
+        replayed = not found <= self._epochs.keys() and REPLAY in self._epochs
+        return {REPLAY} if replayed else found
 
     def _check_staged(self, receipts: Sequence[Receipt], steps: Mapping[int, Step]) -> None:
         expected = sum((Counter(r.rows) for r in receipts), Counter[int]())

@@ -5,6 +5,7 @@ Each check stands for one promise of `penstock.interfaces`, and each is proven a
 implementation that breaks just that promise.
 """
 
+from penstock.testing.conformance.keyed_sinks import KeyedSinkConformance
 from penstock.testing.conformance.logs import (
     KeyedLogConformance,
     LogConformance,
@@ -13,12 +14,11 @@ from penstock.testing.conformance.logs import (
     RecreatedLogConformance,
     RetainingLogConformance,
 )
+from penstock.testing.conformance.sink_store import SinkStore
 from penstock.testing.conformance.sinks import (
-    KeyedSinkConformance,
     RejectingSinkConformance,
     RemoteSinkConformance,
     SinkConformance,
-    SinkStore,
 )
 from penstock.testing.conformance.sources import (
     RemoteSourceConformance,
