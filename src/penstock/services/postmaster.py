@@ -298,7 +298,8 @@ def _end_of_start(cluster: Cluster, before: int) -> Refused | Unavailable:
     with cluster.log.open("rb") as file:
         file.seek(before)
         said = file.read()
-    if not said or (b"starting PostgreSQL" in said and b"system is shut down" not in said):
+    vanished = not said or (b"starting PostgreSQL" in said and b"system is shut down" not in said)
+    if vanished or b"was terminated by signal 9" in said:
         return Unavailable(f"PostgreSQL in {cluster.data} was killed while it started; try again")
     return _failure(f"PostgreSQL in {cluster.data} does not start", tail(cluster.log))
 
