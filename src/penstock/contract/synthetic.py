@@ -46,8 +46,8 @@ Constraints = tuple[Constraint, ...]
 def synthetic(spec: ContractSpec, rows: int, seed: int = 0) -> pl.DataFrame:
     """Make up rows that fit the contract; keys hardly ever repeat.
 
-    A value that a `Check` refuses is drawn again a few times; if the rule is too rare to be
-    met by chance, rows that break it remain.
+    A row that breaks a `Check`, or a `Pattern` that only Rust can read, is drawn again a few
+    times; if the rule is too rare to be met by chance, rows that break it remain.
 
     Args:
         spec: The contract.
@@ -57,13 +57,13 @@ def synthetic(spec: ContractSpec, rows: int, seed: int = 0) -> pl.DataFrame:
     chance = Chance(seed)
     good = pl.DataFrame(schema=spec.polars)
     for _ in range(ROUNDS):
-        frame = pl.DataFrame([_slot(f, rows, chance).alias(f.name) for f in spec.fields])
-        if bad := [row for row, _ in validate(spec, frame)]:
-            frame = frame.filter(~pl.int_range(pl.len()).is_in(bad))
-        good = pl.concat([good, frame.head(rows - len(good))])
+        drawn = pl.DataFrame([_slot(f, rows, chance).alias(f.name) for f in spec.fields])
+        bad = [row for row, _ in validate(spec, drawn)]
+        kept = drawn.filter(~pl.int_range(pl.len()).is_in(bad)) if bad else drawn
+        good = pl.concat([good, kept.head(rows - len(good))])
         if len(good) == rows:
             return good
-    return pl.concat([good, frame.head(rows - len(good))])
+    return pl.concat([good, drawn.head(rows - len(good))])
 
 
 class Chance:
