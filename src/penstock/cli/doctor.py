@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import psycopg
+
 from penstock import pipeline as programs
 from penstock import plan, profile
 from penstock.cli import options
 from penstock.engines.systems import Systems
-from penstock.errors import PenstockError, Unavailable
-from penstock.home import contracts, leases
+from penstock.errors import PenstockError, Refused, Unavailable
+from penstock.home import contracts, identities, leases
 from penstock.interfaces import LaneKey
+from penstock.logs import tables
+from penstock.postgresql import connection
 
 if TYPE_CHECKING:
     from penstock.pipeline import Pipeline
@@ -85,6 +89,7 @@ def _systems(
         with systems:
             yield from _home(systems, declared, segments)
             for segment in segments:
+                yield from _log(systems, declared, segment)
                 yield from _source(segment)
                 yield from _lanes(systems, declared, segment)
     except PenstockError as error:
@@ -111,6 +116,28 @@ def _contract(change: contracts.Change) -> Finding:
         return Finding(change.name, "refused", "; ".join(change.breaking) + readers)
     news = "; ".join(change.compatible) or "a first version would be kept"
     return Finding(change.name, "change", news)
+
+
+def _log(systems: Systems, declared: Pipeline, segment: Segment) -> Iterator[Finding]:
+    """Landings, topics that others write, and the identity of what was read before."""
+
+    def look() -> Iterable[str]:
+        landing = segment.kind == "landing"
+        url = systems.home_url if landing else systems.log_url
+        with connection.connect(url, name="check") as session, connection.errors():
+            found = tables.find(session, segment.kind, segment.name)
+        if found is None:
+            return (
+                [f"create {segment.kind} {segment.name!r}"] if landing or segment.external else ()
+            )
+        if landing and found.pipeline != declared.name:
+            raise Refused(f"belongs to pipeline {found.pipeline!r}; choose another name with land=")
+        with systems.home("check") as home, home.transaction() as cursor:
+            identities.recognise(cursor, declared.name, segment.name, found.log_id)
+            raise psycopg.Rollback  # a check remembers nothing
+        return ()
+
+    yield from _looked_at(f"{segment.kind} {segment.name}", "as it should be", look)
 
 
 def _source(segment: Segment) -> Iterator[Finding]:

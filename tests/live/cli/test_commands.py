@@ -130,6 +130,24 @@ def test_check_writes_nothing_and_says_what_a_start_would_do(folder: Folder) -> 
     assert again["findings"] == found["findings"]
 
 
+def test_check_refuses_a_log_that_was_made_anew(folder: Folder) -> None:
+    folder.run("run", "shop.py", "--until-idle")
+    folder.run("services", "psql", "-c", "DROP TABLE topics.orders CASCADE")
+    folder.run("run", "shop.py", "--until-idle", code=1)
+    found = folder.json("check", "shop.py", code=1)
+    [refused] = [f for f in found["findings"] if f["state"] == "refused"]
+    assert refused["system"] == "topic orders"
+    assert "--accept-log" in refused["message"]
+
+
+def test_check_refuses_a_landing_of_another_pipeline(folder: Folder) -> None:
+    folder.run("run", "shop.py", "--until-idle")
+    (folder.path / "shop.py").write_text(PROGRAM.replace('"shop"', '"other"'))
+    found = folder.json("check", "shop.py", code=1)
+    refused = [f["message"] for f in found["findings"] if f["state"] == "refused"]
+    assert refused == ["belongs to pipeline 'shop'; choose another name with land="]
+
+
 def test_an_incompatible_contract_is_refused(folder: Folder) -> None:
     folder.run("run", "shop.py", "--until-idle")
     changed = PROGRAM.replace("total: int", "total: float")
