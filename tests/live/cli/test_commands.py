@@ -8,10 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
+import psycopg
 import pytest
 
 PROGRAM = """
@@ -41,11 +41,23 @@ GOOD = b'{"id": "a", "total": 1}\n{"id": "b", "total": 20}\n{"id": "a", "total":
 BAD = b'{"id": "c", "total": "\x1b[2J"}\n\xff\xfe\n'
 
 
-class Folder:
-    """A folder with programs, and the command in it."""
+PROFILE = """
+[profiles.test]
+home = "{url}"
+log = "{url}"
+[profiles.test.stores]
+warehouse = "{url}"
+"""
 
-    def __init__(self, path: Path) -> None:
+
+class Folder:
+    """A folder with programs, a profile, and the command in it."""
+
+    def __init__(self, path: Path, database: str) -> None:
         self.path = path
+        self.database = database
+        self.environment = {**os.environ, "PENSTOCK_PROFILE": "test"}
+        (path / "penstock.toml").write_text(PROFILE.format(url=database))
         (path / "shop.py").write_text(PROGRAM)
         (path / "beats.py").write_text(ENDLESS)
         (path / "orders.ndjson").write_bytes(GOOD + BAD)
@@ -55,7 +67,12 @@ class Folder:
 
     def run(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[bytes]:
         done = subprocess.run(
-            self.command(*words), cwd=self.path, capture_output=True, timeout=100, check=False
+            self.command(*words),
+            cwd=self.path,
+            env=self.environment,
+            capture_output=True,
+            timeout=100,
+            check=False,
         )
         assert done.returncode == code, done.stderr.decode()
         return done
@@ -63,12 +80,14 @@ class Folder:
     def json(self, *words: str, code: int = 0) -> Any:
         return json.loads(self.run(*words, "--json", code=code).stdout)
 
+    def sql(self, statement: LiteralString) -> None:
+        with psycopg.connect(self.database, autocommit=True) as session:
+            session.execute(statement)
+
 
 @pytest.fixture
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
-    made = Folder(tmp_path_factory.mktemp("shop"))
-    yield made
-    made.run("services", "down")
+def folder(tmp_path: Path, database: str) -> Folder:
+    return Folder(tmp_path, database)
 
 
 def test_from_a_run_to_an_empty_list_of_dead_letters(folder: Folder) -> None:
@@ -115,7 +134,7 @@ def test_dead_bytes_never_reach_the_terminal_raw(folder: Folder) -> None:
 
 def test_a_row_that_somebody_removed_is_named(folder: Folder) -> None:
     folder.run("run", "shop.py", "--until-idle")
-    folder.run("services", "psql", "-c", "DELETE FROM warehouse.orders WHERE id = 'b'")
+    folder.sql("DELETE FROM orders WHERE id = 'b'")
     found = folder.json("reconcile", "shop.py", "--deep", code=1)
     assert not found["balanced"]
     assert "lacks the row of position (0, 1, 0)" in found["differences"][0]
@@ -132,7 +151,7 @@ def test_check_writes_nothing_and_says_what_a_start_would_do(folder: Folder) -> 
 
 def test_check_refuses_a_log_that_was_made_anew(folder: Folder) -> None:
     folder.run("run", "shop.py", "--until-idle")
-    folder.run("services", "psql", "-c", "DROP TABLE topics.orders CASCADE")
+    folder.sql("DROP TABLE topics.orders CASCADE")
     folder.run("run", "shop.py", "--until-idle", code=1)
     found = folder.json("check", "shop.py", code=1)
     [refused] = [f for f in found["findings"] if f["state"] == "refused"]
@@ -158,13 +177,10 @@ def test_an_incompatible_contract_is_refused(folder: Folder) -> None:
 
 
 def test_a_system_that_is_away_is_3_and_no_secret_is_said(folder: Folder) -> None:
-    url = "postgresql://ada:s3cret@127.0.0.1:1/x"
-    (folder.path / "penstock.toml").write_text(
-        f'[profiles.far]\nhome = "{url}"\nlog = "{url}"\n'
-        f'[profiles.far.stores]\nwarehouse = "{url}"\n'
-    )
+    profile = PROFILE.format(url="postgresql://ada:s3cret@127.0.0.1:1/x")
+    (folder.path / "penstock.toml").write_text(profile)
     for words in (["check", "shop.py"], ["run", "shop.py"], ["status"], ["reconcile", "shop.py"]):
-        done = folder.run(*words, "--profile", "far", code=3)
+        done = folder.run(*words, code=3)
         assert b"s3cret" not in done.stdout + done.stderr
         assert b"Traceback" not in done.stderr
 
@@ -178,7 +194,11 @@ def test_a_wrong_program_is_2_with_file_and_line(folder: Folder) -> None:
 
 def test_sigterm_ends_a_run_in_order(folder: Folder) -> None:
     process = subprocess.Popen(
-        folder.command("run", "beats.py", "--json"), cwd=folder.path, stdout=-1, stderr=-1
+        folder.command("run", "beats.py", "--json"),
+        cwd=folder.path,
+        env=folder.environment,
+        stdout=-1,
+        stderr=-1,
     )
     with process:
         assert process.stderr is not None
@@ -193,7 +213,7 @@ def test_sigterm_ends_a_run_in_order(folder: Folder) -> None:
 
 def test_a_terminal_gets_a_live_table(folder: Folder) -> None:
     master, terminal = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "140", "LINES": "40"}
+    environment = {**folder.environment, "TERM": "xterm", "COLUMNS": "140", "LINES": "40"}
     with subprocess.Popen(
         folder.command("run", "beats.py", "--for", "3s"),
         cwd=folder.path, stdout=terminal, stderr=terminal, env=environment,
