@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 Cursor = Any
 """Where a source stands: any value that JSON can hold. None before the first response."""
 
+CUT_OFF = ("cut-off", "true")
+"""Header of a landed response whose connection broke before its end: a dead letter for sure."""
+
 WHOLE = -1
 """The index of a position that names a log record as a whole, not one of its rows."""
 

@@ -11,13 +11,10 @@ import polars as pl
 import psycopg
 
 from penstock.errors import Fenced, Refused
-from penstock.interfaces import Cursor, Response
+from penstock.interfaces import CUT_OFF, Cursor, Response
 from penstock.logs import batch
 from penstock.logs.table_log import RECORDS, TableLog
 from penstock.postgresql import connection, progress
-
-CUT_OFF = "cut-off"
-"""Header of a response whose connection broke before its end."""
 
 _CALL = f"CALL penstock.land(%s::int, {batch.PARAMETERS}, %s, %s, %s, %s)"
 
@@ -107,6 +104,6 @@ def _records(responses: Sequence[Response]) -> pl.DataFrame:
 def _headers(response: Response) -> bytes | None:
     facts: Mapping[str, str] = response.headers
     if response.cut_off:
-        facts = {**facts, CUT_OFF: "true"}
+        facts = dict([*facts.items(), CUT_OFF])
     pairs = [[name, base64.b64encode(value.encode()).decode()] for name, value in facts.items()]
     return json.dumps(pairs).encode() if pairs else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from penstock.contract import ContractSpec, decode, validate
-from penstock.interfaces import WHOLE, Cause, Counts, Letter, Position, Span
+from penstock.interfaces import CUT_OFF, WHOLE, Cause, Counts, Letter, Position, Span
 from penstock.plan import deletes, indexes, isolate
 from penstock.plan.model import REPLAY, Lane, LaneOutcome, Outcome, row_schema
 from penstock.transforms import Computation, Explode, Filter, Map, Transform
@@ -26,6 +28,7 @@ Dead = Sequence[tuple[int, int, Cause]]
 Tally = Mapping[int, Counts]
 
 _TOO_MANY = Cause("explode", f"a value with {MOST} records or more cannot be exploded further")
+_CUT_OFF = Cause("decode", "the connection broke before the answer's end")
 _NO_DELETES = Cause("delete", "a delete, for a lane that does not take deletes of this topic")
 
 
@@ -91,13 +94,15 @@ class Run:
         present = self.records
         if present["value"].null_count():
             present = present.filter(pl.col("value").is_not_null())
+        present, cut = _without_cut_off(present)
         numbers = present["_row"]
         decoded = decode(spec, present["value"], self.plan.framing)
         at = decoded.rows.select(numbers[decoded.rows["_row"]].alias("_row"), "_index")
         data = decoded.rows.select(spec.polars.names())
         dead: Dead = [(numbers[f.row], f.index, f.cause) for f in decoded.failures]
         data, at, dead = self._selected(*self._limited(data, at, dead))
-        tally = self._add(tally, "expanded", numbers, -1)
+        dead = [*dead, *((row, WHOLE, _CUT_OFF) for row in cut)]
+        tally = self._add(tally, "expanded", pl.concat([numbers, cut]), -1)
         tally = self._add(tally, "expanded", at["_row"])
         tally = self._add(
             tally, "expanded", pl.Series([row for row, _, _ in dead], dtype=pl.UInt32)
@@ -291,3 +296,13 @@ class Run:
             return {next(iter(self.spans)): len(rows)}
         counts = self.records["partition"][rows].value_counts()
         return dict(counts.iter_rows())
+
+
+def _without_cut_off(records: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
+    """Set aside the row numbers of what is not whole, even if its beginning can be read."""
+    if records["headers"].null_count() == records.height:
+        return records, records["_row"].clear()
+    name, value = CUT_OFF
+    mark = json.dumps([name, base64.b64encode(value.encode()).decode()]).encode()
+    cut = records["headers"].bin.contains(mark).fill_null(False)
+    return records.filter(~cut), records["_row"].filter(cut)

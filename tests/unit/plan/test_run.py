@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Annotated
@@ -10,6 +12,7 @@ import pytest
 import penstock as ps
 from penstock import plan
 from penstock.interfaces import (
+    CUT_OFF,
     LOG_COLUMNS,
     ROW_COLUMNS,
     WHOLE,
@@ -220,6 +223,20 @@ def test_many_records_of_a_value_are_counted_as_expanded(batch_of: BatchOf) -> N
         Position(0, 100, 1),
         Position(0, 102, WHOLE),
     ]
+
+
+def test_a_cut_off_answer_is_dead_even_if_its_beginning_can_be_read(batch_of: BatchOf) -> None:
+    stream = landing(Framing(lines=True))
+    stream.sink("t", store="w")
+    batch = batch_of([order(1), order(2) + b"\n" + order(3)])
+    name, value = (base64.b64encode(part.encode()).decode() for part in ("200", CUT_OFF[1]))
+    headers = [None, json.dumps([["status", name], [CUT_OFF[0], value]]).encode()]
+    records = batch.records.with_columns(headers=pl.Series(headers, dtype=pl.Binary))
+    outcome = segment_of(stream).plan.run(MicroBatch(batch.spans, records), ["t@w"])
+    lane = outcome.lanes["t@w"]
+    assert lane.rows["id"].to_list() == [1]
+    assert lane.counts[0] == Counts(records=2, dead=1)
+    assert [letter.position for letter in outcome.letters] == [Position(0, 101, WHOLE)]
 
 
 def test_explode_numbers_children_and_counts_them(batch_of: BatchOf) -> None:
