@@ -40,6 +40,8 @@ _SETTINGS = {
     "checkpoint_timeout": "15min",
     "random_page_cost": "1.1",
     "jit": "off",
+    # not "$user": what people create without a schema must not land beside Penstock's own tables
+    "search_path": "public",
     "log_checkpoints": "off",
     "log_line_prefix": "%m [%p] %a ",
     "timezone": "UTC",
