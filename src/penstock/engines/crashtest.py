@@ -2,8 +2,8 @@
 
 Each round is a fresh folder with a PostgreSQL of its own. Blows fall on child processes that run
 the program: SIGKILL at a named point or a random moment, SIGKILL of PostgreSQL, SIGSTOP while a
-successor takes over, connections cut. When the program has nothing left to do, or the blows are
-used up, the round is finished calmly and judged (see `verdict`).
+successor takes over, connections cut; between two runs the program's maps seem changed. When the
+program has nothing left to do, or the blows are used up, the round is judged (see `verdict`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,15 @@ from penstock.services.postgresql import EmbeddedPostgresql
 POINT, MOMENT, POSTGRESQL, STOPPED, CUT = "point", "moment", "postgresql", "stopped", "cut"
 
 _KINDS = (POINT, POINT, POINT, MOMENT, POSTGRESQL, STOPPED, CUT)
+_POINTS = (*faults.POINTS, "staged", "committing", "between-sinks", "committed")
 _BATCHES = (20, 200, 2_000)
+_VARIANTS = (0, 0, 1, 2)
+_AIMS = {
+    "trimming": ((POINT,), ("between-sinks", "committed")),
+    "fencing": ((STOPPED,), ("staging", "staged", "committing")),
+    "open-batch": ((POINT,), ("committing",)),
+    "staged-count": ((CUT,), ("staged", "committing")),
+}
 _PATIENCE = 90.0
 _LOG_TAIL = 1_500
 
@@ -46,6 +54,7 @@ class Blow:
         nth: At which pass of the point.
         delay: Seconds into the run for the other kinds.
         batch: Records in a micro-batch of this run.
+        variant: Which change of the program's maps is pretended.
         program: Which version of the program runs.
     """
 
@@ -54,6 +63,7 @@ class Blow:
     nth: int
     delay: float
     batch: int
+    variant: int
     program: int
 
     def __str__(self) -> str:
@@ -68,16 +78,25 @@ class Blow:
         return places[self.kind]
 
 
-def schedule(seed: int, kills: int, programs: int) -> list[Blow]:
-    """Draw the blows; the same seed gives the same ones."""
+def schedule(seed: int, kills: int, programs: int, without: str | None = None) -> list[Blow]:
+    """Draw the blows; the same seed gives the same ones.
+
+    Args:
+        seed: For the random numbers.
+        kills: How many blows.
+        programs: How many versions of the program there are.
+        without: A guarantee that is switched off: the blows are aimed at what it guards.
+    """
     random = Random(seed)  # noqa: S311 - to be repeated, not to be secret
+    kinds, points = _AIMS.get(without or "", (_KINDS, _POINTS))
     return [
         Blow(
-            kind=random.choice(_KINDS),
-            point=random.choice(faults.POINTS),
+            kind=random.choice(kinds),
+            point=random.choice(points),
             nth=random.randint(1, 5),
             delay=random.uniform(0.5, 2.5),
             batch=random.choice(_BATCHES),
+            variant=random.choice(_VARIANTS),
             program=random.randrange(programs),
         )
         for _ in range(kills)
@@ -142,7 +161,7 @@ class Trial:
 def run(trial: Trial) -> Result:
     """Run a trial to its end or to the first round that fails."""
     result = Result()
-    blows = schedule(trial.seed, trial.kills, len(trial.programs))
+    blows = schedule(trial.seed, trial.kills, len(trial.programs), trial.without)
     while blows and result.passed:
         with tempfile.TemporaryDirectory(prefix="penstock-crash-") as folder:
             _Round(trial, result, Path(folder)).run(blows)
@@ -253,6 +272,7 @@ class _Round:
             **os.environ,
             "PENSTOCK_BATCH_RECORDS": str(blow.batch),
             "PENSTOCK_DATA": str(self._folder / ".penstock"),
+            "PENSTOCK_VARIANT": str(blow.variant),
             "PENSTOCK_DISABLE": self._trial.without or "",
             "PENSTOCK_FAULT": fault or "",
         }

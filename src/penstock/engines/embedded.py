@@ -131,7 +131,7 @@ class Embedded:
                 systems,
                 self.board,
                 self._stop,
-                Planning(segment, self._options.program),
+                Planning(segment, self._options.program, self._options.variant),
                 self._options,
             )
             if segment.source is not None and self._options.sources:

@@ -13,6 +13,10 @@ def _batch_records() -> int:
     return int(os.environ.get("PENSTOCK_BATCH_RECORDS", _BATCH_RECORDS))
 
 
+def _variant() -> int:
+    return int(os.environ.get("PENSTOCK_VARIANT", "0"))
+
+
 @dataclass(frozen=True)
 class Options:
     """What the command line decides about one run.
@@ -29,6 +33,7 @@ class Options:
         accept_log: Start anew on logs that were re-created or restored, in place of refusing.
         program: The program's file, for the child process that finds out which record kills.
         batch_records: Records in a micro-batch at most; `PENSTOCK_BATCH_RECORDS` sets it.
+        variant: Above 0 the program behaves as if its maps had been changed: for crash tests.
         lease_seconds: How long the others wait for this process once it is silent.
     """
 
@@ -41,4 +46,5 @@ class Options:
     accept_log: bool = False
     program: Path | None = None
     batch_records: int = field(default_factory=_batch_records)
+    variant: int = field(default_factory=_variant)
     lease_seconds: float = 10.0

@@ -27,6 +27,9 @@ SAMPLE = 1_000
 DEADLY = 3
 """After so many beginnings a batch is suspected of killing the process."""
 
+CHANGED = Cause("map", "changed for a crash test")
+"""Why rows are dead in a variant of the program."""
+
 _KILLED = Cause("map", "the process died of the record", detail="found by a child process")
 
 
@@ -36,14 +39,17 @@ class Planning:
     Args:
         segment: Whose plan.
         program: The program's file; None when there is none that a child process could load.
+        variant: Above 0: some rows of table lanes die, others in each variant, as if a map had
+            been changed.
     """
 
-    def __init__(self, segment: Segment, program: Path | None = None) -> None:
+    def __init__(self, segment: Segment, program: Path | None = None, variant: int = 0) -> None:
         self._segment = segment
         self._plan = segment.plan
         self._program = program
         self._watched = 0
-        self.fingerprint = segment.plan.fingerprint
+        self._variant = variant
+        self.fingerprint = segment.plan.fingerprint + (f"~{variant}" if variant else "")
 
     def __call__(
         self, micro: MicroBatch, batch: OpenBatch, starts: Mapping[str, worker.Starts]
@@ -58,7 +64,24 @@ class Planning:
         if self._watched < WATCHED and not micro.replay:
             self._watched += 1
             self._plan.rowwise(MicroBatch(micro.spans, micro.records.head(SAMPLE)))
-        return worker.run(self._plan, micro, starts)
+        outcome = worker.run(self._plan, micro, starts)
+        return self._varied(outcome, micro.replay) if self._variant else outcome
+
+    def _varied(self, outcome: Outcome, replay: bool) -> Outcome:
+        """Bury some rows of each table lane, chosen by their positions."""
+        lanes, letters = dict(outcome.lanes), list(outcome.letters)
+        for name, lane in outcome.lanes.items():
+            if self._segment.lane(name).mode == "topic":
+                continue
+            chosen = (pl.col("_offset") + pl.col("_index")) % 5 == self._variant
+            rows = lane.rows.filter(~chosen)
+            counts = dict(lane.counts)
+            places = lane.rows.filter(chosen).select("_partition", "_offset", "_index")
+            for position in places.iter_rows():
+                letters.append(Letter(Position(*position), (name,), CHANGED))
+                counts[REPLAY if replay else position[0]] += Counts(dead=1)
+            lanes[name] = LaneOutcome(rows, counts)
+        return Outcome(lanes, letters)
 
     def _without_killers(
         self, micro: MicroBatch, program: Path, starts: Mapping[str, worker.Starts]
