@@ -19,10 +19,11 @@ def check(
     profile: options.ProfileName = options.EMBEDDED,
     json: options.Json = False,
 ) -> None:
-    """Say what a start would create, change or refuse; write nothing.
+    """Say what a start would do; write nothing.
 
-    Validates the program, runs its maps on made-up records, dials every system, and compares
-    contracts and tables with what there is. The exit code is 0 when a run may start.
+    Finds what a start would create, change or refuse: validates the program, runs its maps on
+    made-up records, dials every system, and compares contracts, logs and tables with what there
+    is. The exit code is 0 when a run may start.
     """
     with output.errors_as_exit_codes(json):
         from penstock.cli import doctor
@@ -39,8 +40,8 @@ def check(
         }
         output.answer(document, _lines(findings), as_json=json)
         if not good:
-            away = any(finding.state == "away" for finding in findings)
-            raise typer.Exit(output.AWAY if away else output.NO)
+            refused = any(finding.state == "refused" for finding in findings)
+            raise typer.Exit(output.NO if refused else output.AWAY)
 
 
 def _lines(findings: list[Finding]) -> RenderableType:

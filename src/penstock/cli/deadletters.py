@@ -20,7 +20,7 @@ def list_(
     profile: options.ProfileName = options.EMBEDDED,
     json: options.Json = False,
 ) -> None:
-    """Group dead letters by cause, with counts and how to go on."""
+    """Group letters by cause, and say how to go on."""
     chosen = where.parse(what)
     with output.errors_as_exit_codes(json):
         from penstock.cli import at_home, letters
@@ -44,10 +44,11 @@ def show(  # noqa: PLR0913 - a parameter for each option
     profile: options.ProfileName = options.EMBEDDED,
     json: options.Json = False,
 ) -> None:
-    """Show letters whole: bytes, position, lane, cause, traceback and what happened so far.
+    """Show letters whole.
 
-    Bytes that a terminal would obey are shown as escapes. Without a choice, these are the letters
-    that are dead now; by number, also those that were replayed or discarded.
+    Record, position, lane, cause, traceback, and what happened so far. Bytes that a terminal
+    would obey are shown as escapes. Without a choice, these are the letters that are dead now; by
+    number or position, also those that were replayed or discarded.
     """
     chosen = where.parse(what)
     with output.errors_as_exit_codes(json):
@@ -72,7 +73,10 @@ def preview(
     profile: options.ProfileName = options.EMBEDDED,
     json: options.Json = False,
 ) -> None:
-    """Run the current program over dead letters; say what would now pass. Writes nothing."""
+    """Say what would pass now; write nothing.
+
+    Runs the current program over the letters, and shows the rows that it would write.
+    """
     chosen = where.parse(what)
     with output.errors_as_exit_codes(json):
         from penstock import pipeline as programs
@@ -96,9 +100,10 @@ def replay(
     profile: options.ProfileName = options.EMBEDDED,
     json: options.Json = False,
 ) -> None:
-    """Send dead letters back to the lanes that they are dead for, exactly once.
+    """Send letters back to their lanes.
 
-    A running pipeline takes them at once, another one when it is run. What fails again stays dead,
+    Each goes to the lanes that it is dead for, exactly once. A running pipeline takes them at
+    once, another one when it is run. What fails again stays dead,
     with its new cause.
     """
     chosen = where.parse(what)
@@ -126,7 +131,10 @@ def discard(  # noqa: PLR0913 - a parameter for each option
     profile: options.ProfileName = options.EMBEDDED,
     json: options.Json = False,
 ) -> None:
-    """Give dead letters up. They stay on record, with who gave them up, when and why."""
+    """Give letters up.
+
+    They stay on record, with who gave them up, when and why.
+    """
     chosen = where.parse(what)
     if chosen.everything != everything:
         raise typer.BadParameter("choose letters, or write --all for every one")

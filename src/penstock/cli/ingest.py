@@ -23,9 +23,10 @@ def ingest(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Poll the sources of a pipeline and land what they give; run nothing else.
+    """Poll the sources and land what they give.
 
-    For a scheduler: `penstock ingest users.py --run-id {{ ds }}` may be retried at will.
+    Nothing else is run. For a scheduler: `penstock ingest users.py --run-id {{ ds }}` may be
+    retried at will.
     """
     with output.errors_as_exit_codes(json):
         from penstock.cli import session

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Start, stop and look at the servers that Penstock runs on this machine.",
+    help="Start, stop and look into the PostgreSQL here.",
 )
 
 
