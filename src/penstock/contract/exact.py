@@ -95,11 +95,12 @@ def _unique(pairs: Pairs, names: set[str]) -> dict[str, Any]:
 
 
 def _field(field: Field, given: dict[str, Any]) -> Any:
-    if field.json_name not in given:
-        if field.nullable or field.is_born:
-            return None
-        raise Problem("the field is missing")
-    return _slot(field.type, given[field.json_name], field.nullable)
+    nullable = field.nullable or field.is_born
+    if field.json_name in given:
+        return _slot(field.type, given[field.json_name], nullable)
+    if nullable:
+        return None
+    raise Problem("the field is missing")
 
 
 def _slot(type: Type, value: Any, nullable: bool) -> Any:
