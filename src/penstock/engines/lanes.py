@@ -9,8 +9,13 @@ from typing import TypeVar
 from penstock.errors import Fenced, PenstockError, Refused, Unavailable
 from penstock.interfaces import Counts, Progress, Sink, SinkFactory
 
+SLOW = 2.0
+"""Seconds for a micro-batch from which on a lane may be too slow for its group."""
+
+SLOWER = 5.0
+"""How many times slower than the next one."""
+
 T = TypeVar("T")
-P = TypeVar("P")
 
 
 class LanesDown(Unavailable):
@@ -39,6 +44,8 @@ class LaneWriter:
         self.progress: dict[int, Progress] = {}
         self.oldest: Mapping[int, int] = {}
         """The oldest offsets that the log keeps: where a lane begins that is new."""
+        self.busy = 0.0
+        """Seconds that a micro-batch takes this lane lately, to stage and to commit."""
         self._factory = factory
         self._sink: Sink | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
@@ -67,6 +74,10 @@ class LaneWriter:
     def begin_claim(self, epochs: Mapping[int, int]) -> Future[None]:
         """Do what `claim` does, without waiting for its end."""
         return self._thread.submit(self._claim, epochs)
+
+    def took(self, seconds: float) -> None:
+        """Take a micro-batch's time into account."""
+        self.busy += (seconds - self.busy) / 4
 
     def claim_again(self) -> None:
         """Connect anew and learn what a commit with an unknown outcome did; on any thread."""
@@ -113,6 +124,14 @@ def claim_all(writers: Sequence[LaneWriter], epochs: Mapping[int, int]) -> dict[
     _, errors = gather({writer.name: writer.begin_claim(epochs) for writer in writers})
     raise_final(errors.values())
     return {n: error for n, error in errors.items() if isinstance(error, Unavailable)}
+
+
+def slow(writers: Sequence[LaneWriter]) -> LaneWriter | None:
+    """Find the lane that the others wait for: many times slower than the next one, and long."""
+    if len(writers) < 2:
+        return None
+    *_, second, last = sorted(writers, key=lambda writer: writer.busy)
+    return last if last.busy > max(SLOW, SLOWER * second.busy) else None
 
 
 def gather(futures: Mapping[str, Future[T]]) -> tuple[dict[str, T], dict[str, PenstockError]]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from penstock.engines.books import Books, Moved
 from penstock.engines.feed import Feed
 from penstock.engines.group import Desk, Group
-from penstock.engines.lanes import LanesDown, LaneWriter, claim_all
+from penstock.engines.lanes import LanesDown, LaneWriter, claim_all, slow
 from penstock.engines.preparing import verify_tails
 from penstock.engines.status import Board, State
 from penstock.engines.stopping import Stop, delays
@@ -147,7 +147,11 @@ class Moving:
             group.recover()
             for writer in self._group:
                 self._say(writer.name, State.RUNNING)
-            group.run(lambda: self._going and not self._joining)
+            group.run(lambda: self._going and not (self._joining or slow(self._group)))
+            if late := slow(self._group):
+                self._group = [writer for writer in self._group if writer is not late]
+                late.busy = 0.0
+                self._leave(late, State.CATCHING_UP, "slower than the other lanes")
         except LanesDown as away:
             self._group = [writer for writer in self._group if writer.name not in away.errors]
             for name, error in away.errors.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import blake2b
@@ -62,13 +63,16 @@ class Part:
         self._plan = plan
         self._tails = tails
         self._receipts: list[Receipt] = []
+        self._staging = 0.0
 
     def stage(self, sink: Sink) -> None:
         """Stage the rows; those that the store rejects become letters."""
+        began = time.monotonic()
         try:
             self._stage(sink)
         except Rejected:
             self.restage(sink)
+        self._staging = time.monotonic() - began
 
     def restage(self, sink: Sink) -> None:
         """Begin again without the rows that the store rejects."""
@@ -106,7 +110,9 @@ class Part:
     def commit(self, sink: Sink) -> list[Moved]:
         """Commit what is staged with the progress after it."""
         steps = self._steps()
+        began = time.monotonic()
         stored = sink.commit(self._receipts, steps)
+        self.writer.took(self._staging + time.monotonic() - began)
         latency = self._latency()
         self.writer.progress.update(stored)
         return [
