@@ -133,7 +133,7 @@ class Default(ps.Contract):
 
 
 class Hidden(ps.Contract):
-    _field: int  # WRONG: begin with _
+    _field: int  # WRONG: Penstock's own
 
 
 class SameName(ps.Contract):
