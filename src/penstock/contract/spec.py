@@ -169,9 +169,9 @@ class _Reader:
     def _field(self, name: str, hint: Any) -> Field:
         self.field = name
         if name.startswith("_"):
-            self._fail("names that begin with _ are Penstock's own; rename the field")
+            self._fail("begins with _, as Penstock's own columns do; rename the field")
         if not name.isidentifier():
-            self._fail('is no Python name; rename the field, and give its JSON name by ps.Name("…")')
+            self._fail('is no Python name; rename it and give its JSON name by ps.Name("…")')
         kind = self._mark(name)
         type_, nullable, marks = self._type(hint)
         field = Field(
@@ -325,7 +325,7 @@ class _Reader:
 
     def _fail(self, reason: str) -> NoReturn:
         file, line = self.contract.__penstock_where__
-        where = f"{self.contract.__name__}.{self.field}: " if self.field else ""
+        where = f"{self.contract.__name__}.{self.field} " if self.field else ""
         raise DeclarationError(
             where + reason, file=file, line=_line_of(file, line, self.field) if file else None
         )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from penstock.plan import Lane
 
 LONGEST_NAME = 63
+_SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
 
 _NUMERIC = re.compile(r"numeric\((\d+),(\d+)\)")
 
@@ -292,6 +293,11 @@ def check_names(table: Table) -> None:
                 f"the name {name!r} has {size} bytes; PostgreSQL takes 1 to {LONGEST_NAME} bytes "
                 "without NUL: choose another name"
             )
+    for taken in (c.name for c in table.columns if c.name in _SYSTEM_COLUMNS):
+        raise Refused(
+            f"the column {taken!r} of {table.words} has the name of one of PostgreSQL's "
+            f"own: rename the field of {table.spec.name}"
+        )
 
 
 def _missing_and_different(table: Table, relation: Relation) -> list[str]:
