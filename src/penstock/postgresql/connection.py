@@ -18,6 +18,7 @@ _SESSION = {
     "lock_timeout": "30s",
     "TimeZone": "UTC",
     "DateStyle": "ISO",
+    "client_min_messages": "warning",  # ADBC prints notices to stderr
 }
 
 _NETWORK = {
@@ -50,8 +51,12 @@ _CLASSES: dict[str, type[PenstockError]] = {
     "53": Unavailable,  # disk full, out of memory, too many connections
     "57": Unavailable,  # shutdown, crash, cancelled
     "58": Unavailable,  # input/output
-    "P0": Rejected,  # raised by a trigger
 }
+
+_REFUSED = (
+    ["0A", "0B", "0F", "0L", "0P", "0Z", "20", "21", "24", "25", "26", "27", "28", "2B", "2D", "2F", "34", "3B", "3D", "3F", "42", "54", "55", "72", "F0", "HV", "XX"]
+)
+"""The other classes that PostgreSQL has; what is in none of all these, a trigger has raised."""
 
 _FINAL_AT_CONNECT = re.compile(
     r"password authentication failed|no password supplied|no pg_hba\.conf entry|"
@@ -93,7 +98,7 @@ def dsn(url: str, *, name: str) -> str:
     pairs = {
         **_NETWORK,
         **pairs,
-        "application_name": f"penstock:{name}",
+        "application_name": f"penstock:{name.encode('ascii', 'replace').decode():.50}",
         "options": " ".join(options).strip(),
     }
     base = parts._replace(query=urlencode(pairs, quote_via=quote))
@@ -143,7 +148,8 @@ def code_class(sqlstate: str | None) -> type[PenstockError]:
     """
     if not sqlstate:
         return Unavailable
-    return _EXACT.get(sqlstate) or _CLASSES.get(sqlstate[:2], Refused)
+    unlisted = Refused if sqlstate[:2] in _REFUSED else Rejected
+    return _EXACT.get(sqlstate) or _CLASSES.get(sqlstate[:2], unlisted)
 
 
 def translate(error: psycopg.Error) -> PenstockError:
