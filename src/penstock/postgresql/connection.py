@@ -53,9 +53,7 @@ _CLASSES: dict[str, type[PenstockError]] = {
     "58": Unavailable,  # input/output
 }
 
-_REFUSED = (
-    ["0A", "0B", "0F", "0L", "0P", "0Z", "20", "21", "24", "25", "26", "27", "28", "2B", "2D", "2F", "34", "3B", "3D", "3F", "42", "54", "55", "72", "F0", "HV", "XX"]
-)
+_REFUSED = re.compile("0[ABFLPZ]|2[01456-8BDF]|34|3[BDF]|42|5[45]|72|F0|HV|XX")
 """The other classes that PostgreSQL has; what is in none of all these, a trigger has raised."""
 
 _FINAL_AT_CONNECT = re.compile(
@@ -148,7 +146,7 @@ def code_class(sqlstate: str | None) -> type[PenstockError]:
     """
     if not sqlstate:
         return Unavailable
-    unlisted = Refused if sqlstate[:2] in _REFUSED else Rejected
+    unlisted = Refused if _REFUSED.match(sqlstate) else Rejected
     return _EXACT.get(sqlstate) or _CLASSES.get(sqlstate[:2], unlisted)
 
 

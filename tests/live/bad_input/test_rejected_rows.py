@@ -18,7 +18,7 @@ class User(ps.Contract):
     age: int
 
 pipeline = ps.Pipeline("people")
-users = pipeline.source(ps.Files("users.ndjson"), User, land="raw").topic("users", partitions=2)
+users = pipeline.source(ps.Files("users.ndjson"), User, land="raw").topic("users")
 users.sink("users", store="one")
 users.sink("users", store="two")
 users.sink("all_users", store="one", mode="append")
