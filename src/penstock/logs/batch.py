@@ -7,6 +7,9 @@ a value at a time, and needs no second transaction to stage them in.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import Any
 
 import polars as pl
@@ -52,6 +55,47 @@ def arguments(records: pl.DataFrame) -> tuple[Any, ...]:
         None if headers.null_count() == len(headers) else _texts(headers),
         arrays["born"],
     )
+
+
+def bodies(
+    values: Sequence[bytes], headers: Sequence[str | None], born: datetime
+) -> tuple[Any, ...]:
+    """Prepare a landing's responses: one partition, no keys; a few need no columns.
+
+    Args:
+        values: The bodies, in the order they shall have.
+        headers: Of each.
+        born: When they came.
+
+    Raises:
+        Refused: The batch is too large for one message.
+    """
+    count, sizes = len(values), [len(value) for value in values]
+    if sum(sizes) > LIMIT:
+        raise Refused(f"a batch of {sum(sizes)} bytes is too large; make it smaller")
+    starts = [*accumulate(sizes, initial=0)][:-1]
+    share = {"partition": 0, "records": count, "largest": max(sizes, default=0)}
+    micros = (born - _EPOCH) // timedelta(microseconds=1)
+    return (
+        json.dumps([share] if values else []),
+        _array([0] * count),
+        _array(range(count)),
+        _array([0] * count),
+        _array([-1] * count),
+        b"",
+        _array(starts),
+        _array(sizes),
+        b"".join(values),
+        list(headers) if any(header is not None for header in headers) else None,
+        _array([micros] * count),
+    )
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _array(numbers: Iterable[int]) -> str:
+    return "{" + ",".join(map(str, numbers)) + "}"
 
 
 def _size(name: str) -> pl.Expr:

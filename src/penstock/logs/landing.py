@@ -7,13 +7,12 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-import polars as pl
 import psycopg
 
 from penstock.errors import Fenced, Refused
 from penstock.interfaces import CUT_OFF, Cursor, Response
 from penstock.logs import batch
-from penstock.logs.table_log import RECORDS, TableLog
+from penstock.logs.table_log import TableLog
 from penstock.postgresql import connection, progress
 
 _CALL = f"CALL penstock.land(%s::int, {batch.PARAMETERS}, %s, %s, %s, %s)"
@@ -63,7 +62,9 @@ class LandingLog(TableLog):
             return
         if self._version is None:
             raise Refused("ask the landing for its cursor before appending to it")
-        sent = batch.arguments(_records(responses))
+        headers = [_headers(response) for response in responses]
+        now = datetime.now(UTC)
+        sent = batch.bodies([response.body for response in responses], headers, now)
         after = json.dumps(responses[-1].cursor, allow_nan=False) if responses else None
         values = (self._entry.id, *sent, run_id or "", self._version, after, finished)
         with connection.errors():
@@ -88,22 +89,9 @@ class LandingLog(TableLog):
         return bool(row and row[0])
 
 
-def _records(responses: Sequence[Response]) -> pl.DataFrame:
-    now = datetime.now(UTC)
-    columns = {
-        "partition": [0] * len(responses),
-        "offset": [0] * len(responses),
-        "key": [None] * len(responses),
-        "value": [response.body for response in responses],
-        "headers": [_headers(response) for response in responses],
-        "born": [now] * len(responses),
-    }
-    return pl.DataFrame(columns, schema=RECORDS)
-
-
-def _headers(response: Response) -> bytes | None:
+def _headers(response: Response) -> str | None:
     facts: Mapping[str, str] = response.headers
     if response.cut_off:
         facts = dict([*facts.items(), CUT_OFF])
     pairs = [[name, base64.b64encode(value.encode()).decode()] for name, value in facts.items()]
-    return json.dumps(pairs).encode() if pairs else None
+    return json.dumps(pairs) if pairs else None
