@@ -34,7 +34,8 @@ class Coordinator:
         books: Home's books of the segment, for this thread.
         writers: The lanes, claimed.
         fingerprint: Of the plan that makes the rows.
-        moved: Told after each commit.
+        moved: Told after each commit has been entered.
+        visible: Called when all lanes have committed, before that is entered.
     """
 
     def __init__(
@@ -43,11 +44,13 @@ class Coordinator:
         writers: Sequence[LaneWriter],
         fingerprint: str,
         moved: Callable[[Sequence[Moved]], None] = lambda moved: None,
+        visible: Callable[[], None] = lambda: None,
     ) -> None:
         self._books = books
         self._writers = {writer.name: writer for writer in writers}
         self._fingerprint = fingerprint
         self._moved = moved
+        self._visible = visible
 
     def recover(self, feed: Feed, plan: Planner) -> None:
         """Bring the ledger up to what the stores hold, then run what was left open again.
@@ -99,6 +102,7 @@ class Coordinator:
         self._record(batch, micro, outcome.letters, staged)
         moved = self._commit(batch, micro, outcome.letters, staged, down)
         faults.point("committed")
+        self._visible()
         self._books.close(batch, moved, [name for name in batch.lanes if name not in down])
         faults.point("closed")
         self._moved(moved)

@@ -85,7 +85,9 @@ class Group:
         self._planning = planning
         self._limits = Limits(records, min(MOST_BYTES, records * _LARGE))
         self._flow = _Flow()
-        self._coordinator = Coordinator(desk.closing, writers, planning.fingerprint, moved)
+        self._coordinator = Coordinator(
+            desk.closing, writers, planning.fingerprint, moved, self._flow.finished
+        )
 
     def recover(self) -> None:
         """Finish what was left open; before `run`."""
@@ -112,7 +114,6 @@ class Group:
         try:
             for item in planned:
                 self._coordinator.write(item.batch, item.micro, item.outcome)
-                self._flow.finished()
         finally:
             planned.leave()
             raw.leave()
@@ -203,7 +204,7 @@ class _Flow:
 
     def finished(self) -> None:
         with self._changed:
-            self._count -= 1
+            self._count = max(0, self._count - 1)  # a recovered batch was never started
             self._changed.notify_all()
 
     def abandon(self) -> None:

@@ -164,14 +164,9 @@ class Part:
         return Step(before, after)
 
     def _latency(self) -> dict[int, Histogram]:
-        if REPLAY in self._batch.spans:
+        if self._batch.replay:
             return {}
-        return {
-            int(partition): Histogram.since(rows["_born"])
-            for (partition,), rows in self._rows.select("_partition", "_born").group_by(
-                "_partition"
-            )
-        }
+        return Histogram.since_by(self._rows.select("_partition", "_born"))
 
 
 def tails(batch: MicroBatch) -> dict[int, Tail]:

@@ -28,12 +28,21 @@ class Histogram:
     @classmethod
     def since(cls, born: pl.Series, now: datetime | None = None) -> Histogram:
         """Count the time from each `born` to now; nulls are left out, the future counts as 0."""
-        moment = now or datetime.now(UTC)
-        micros = (pl.lit(moment).cast(pl.Datetime("us", "UTC")) - pl.col("born")).dt
-        bucket = (micros.total_microseconds().clip(1).log(2) * _PER_OCTAVE).ceil().cast(pl.Int32)
-        frame = pl.DataFrame({"born": born}).drop_nulls()
-        counts = frame.group_by(bucket.alias("bucket")).len()
-        return cls(dict(counts.iter_rows()))
+        rows = pl.DataFrame({"partition": pl.zeros(len(born), pl.Int32, eager=True), "born": born})
+        return cls.since_by(rows, now).get(0, cls())
+
+    @classmethod
+    def since_by(cls, rows: pl.DataFrame, now: datetime | None = None) -> dict[int, Histogram]:
+        """Do what `since` does for each partition; `rows` has the partition and `born`."""
+        partition, born = (pl.col(name) for name in rows.columns)
+        moment = pl.lit(now or datetime.now(UTC)).cast(pl.Datetime("us", "UTC"))
+        micros = (moment - born).dt.total_microseconds().clip(1)
+        bucket = (micros.log(2) * _PER_OCTAVE).ceil().cast(pl.Int32).alias("bucket")
+        counts = rows.select(partition, bucket).drop_nulls().group_by(pl.all()).len()
+        found: dict[int, Histogram] = {}
+        for number, one, count in counts.iter_rows():
+            found.setdefault(number, cls()).buckets[one] = count
+        return found
 
     @classmethod
     def of(cls, seconds: float) -> Histogram:
