@@ -150,9 +150,12 @@ def preview(cursor: Cursor, selection: Selection, *, most: int) -> dict[str, Mic
 
 
 _PREVIEW = """
-    SELECT segment, payloads.partition, payloads."offset", key, payloads.value, headers, born,
-        order_stamp, letters.index, array_agg(DISTINCT lane),
-        row_number() OVER (PARTITION BY segment ORDER BY order_stamp, letters.index) - 1
+    SELECT segment, payloads.partition, payloads."offset", key,
+        CASE WHEN row_number() OVER (PARTITION BY payloads.id ORDER BY letters.index) = 1
+            THEN payloads.value END,
+        headers, born, order_stamp, letters.index, array_agg(DISTINCT lane),
+        row_number() OVER (PARTITION BY segment ORDER BY order_stamp, letters.index) - 1,
+        payloads.id
     FROM (
         SELECT * FROM penstock.select_letters(
             %(pipeline)s, %(segment)s, %(lane)s, %(cause)s, %(letters)s)
@@ -203,13 +206,8 @@ class ReplayLog:
         Raises:
             Unavailable: Home is away.
         """
-        batch = self._between(start, None, limits.records)
-        size = pl.col("value").bin.size().fill_null(0).cum_sum()
-        fits = batch.records.select((size <= limits.bytes).sum()).item()
-        if fits >= batch.records.height:
-            return batch
-        records = batch.records.head(max(fits, 1))
-        return MicroBatch({REPLAY: Span(start, records["at"][-1] + 1)}, records)
+        rows = self._rows(Span(start, _NO_END), limits)
+        return _batch(rows, Span(start, rows[-1][-2] + 1 if rows else start))
 
     def reread(self, span: Span) -> MicroBatch:
         """Read exactly this span.
@@ -220,24 +218,54 @@ class ReplayLog:
         Raises:
             Unavailable: Home is away.
         """
-        return self._between(span.start, span.end, None)
+        return _batch(self._rows(span, Limits(_NO_END, _NO_END)), span)
 
-    def _between(self, start: int, end: int | None, most: int | None) -> MicroBatch:
+    def _rows(self, span: Span, limits: Limits) -> list[tuple[Any, ...]]:
+        pipeline, segment, log_id = self._which
+        given = {
+            "pipeline": pipeline,
+            "segment": segment,
+            "log": log_id,
+            "start": span.start,
+            "end": span.end,
+            "most": limits.records,
+            "bytes": limits.bytes,
+        }
         with self._home.transaction() as cursor:
-            cursor.execute(
-                'SELECT partition, payloads."offset", key, value, headers, born, order_stamp,'
-                ' index, lanes, replays."offset"'
-                " FROM penstock.replays JOIN penstock.payloads ON payloads.id = replays.payload"
-                " WHERE replays.pipeline = %s AND segment = %s AND replays.log_id = %s"
-                ' AND replays."offset" >= %s AND (%s::bigint IS NULL OR replays."offset" < %s)'
-                ' ORDER BY replays."offset" LIMIT %s',
-                [*self._which, start, end, end, most],
-                binary=True,
-            )
-            rows = cursor.fetchall()
-        last = rows[-1][-1] + 1 if rows else start
-        return _batch(rows, Span(start, end or last))
+            cursor.execute(_READ, given, binary=True)
+            return cursor.fetchall()
+
+
+_ENTRIES = """
+    SELECT payloads.partition, payloads."offset", key, payloads.value, headers, born, order_stamp,
+        index, lanes, replays."offset" AS at, payload,
+        row_number() OVER (PARTITION BY payload ORDER BY replays."offset") = 1 AS first
+    FROM (
+        SELECT * FROM penstock.replays
+        WHERE pipeline = %(pipeline)s AND segment = %(segment)s AND log_id = %(log)s
+            AND "offset" >= %(start)s AND "offset" < %(end)s
+        ORDER BY "offset" LIMIT %(most)s
+    ) AS replays JOIN penstock.payloads ON payloads.id = replays.payload
+"""
+
+# Many letters may be of one large response: it leaves the server once, and counts once.
+_READ = f"""
+    SELECT partition, "offset", key, CASE WHEN first THEN value END, headers, born, order_stamp,
+        index, lanes, at, payload
+    FROM (
+        SELECT *, row_number() OVER (ORDER BY at) AS number,
+            sum(CASE WHEN first THEN octet_length(value) END) OVER (ORDER BY at) AS upto
+        FROM ({_ENTRIES}) AS entries
+    ) AS sized
+    WHERE number = 1 OR coalesce(upto, 0) <= %(bytes)s ORDER BY at
+"""  # noqa: S608 - constants
+
+_NO_END = (1 << 63) - 1
 
 
 def _batch(rows: Sequence[tuple[Any, ...]], span: Span) -> MicroBatch:
-    return MicroBatch({REPLAY: span}, pl.DataFrame(rows, schema=REPLAY_SCHEMA, orient="row"))
+    """Make a batch of rows that end with their payload's number and hold its value once."""
+    frame = pl.DataFrame(rows, schema={**REPLAY_SCHEMA, "payload": pl.Int64}, orient="row")
+    values = frame.unique("payload", keep="first", maintain_order=True).select("payload", "value")
+    frame = frame.drop("value").join(values, on="payload", how="left", maintain_order="left")
+    return MicroBatch({REPLAY: span}, frame.select(REPLAY_SCHEMA.names()))

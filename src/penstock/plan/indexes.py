@@ -30,6 +30,17 @@ def level(index: int) -> int:
     return sum(index >= first for first in _FIRST)
 
 
+def root(target: pl.Expr) -> pl.Expr:
+    """Return the index that a row's oldest ancestor has in its record; `WHOLE` stays."""
+    return (
+        pl.when(target < _FIRST[0])
+        .then(target)
+        .when(target < _FIRST[1])
+        .then(_ancestor(target, 1))
+        .otherwise(_ancestor(target, 2))
+    )
+
+
 def related(row: pl.Expr, depth: int, target: pl.Expr) -> pl.Expr:
     """Whether a row of this depth is `target`, or an ancestor or a descendant of it.
 

@@ -12,7 +12,7 @@ import polars as pl
 
 from penstock.contract import ContractSpec, decode, validate
 from penstock.interfaces import CUT_OFF, WHOLE, Cause, Counts, Letter, Position, Span
-from penstock.plan import deletes, indexes, isolate
+from penstock.plan import deletes, indexes, isolate, replays
 from penstock.plan.model import REPLAY, Lane, LaneOutcome, Outcome, row_schema
 from penstock.transforms import Computation, Explode, Filter, Map, Transform
 from penstock.transforms.explode import MOST
@@ -96,11 +96,7 @@ class Run:
             present = present.filter(pl.col("value").is_not_null())
         present, cut = _without_cut_off(present)
         numbers = present["_row"]
-        decoded = decode(spec, present["value"], self.plan.framing)
-        at = decoded.rows.select(numbers[decoded.rows["_row"]].alias("_row"), "_index")
-        data = decoded.rows.select(spec.polars.names())
-        dead: Dead = [(numbers[f.row], f.index, f.cause) for f in decoded.failures]
-        data, at, dead = self._selected(*self._limited(data, at, dead))
+        data, at, dead = self._selected(*self._limited(*self._rows_of(present)))
         dead = [*dead, *((row, WHOLE, _CUT_OFF) for row in cut)]
         tally = self._add(tally, "expanded", pl.concat([numbers, cut]), -1)
         tally = self._add(tally, "expanded", at["_row"])
@@ -109,6 +105,15 @@ class Run:
         )
         tally = self._die(dead, self.plan.root.reach & self.wanted, tally)
         return Rows(self._born(spec, data, at), at, tally)
+
+    def _rows_of(self, records: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, Dead]:
+        spec, framing, numbers = self.plan.spec, self.plan.framing, records["_row"]
+        if REPLAY in self.spans:
+            return replays.decoded(spec, framing, records)
+        decoded = decode(spec, records["value"], framing)
+        at = decoded.rows.select(numbers[decoded.rows["_row"]].alias("_row"), "_index")
+        data = decoded.rows.select(spec.polars.names())
+        return data, at, [(numbers[f.row], f.index, f.cause) for f in decoded.failures]
 
     def _read(self) -> Tally:
         counts = dict.fromkeys(self.spans, 0) | self._by_partition(self.records["_row"])

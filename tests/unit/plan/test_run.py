@@ -11,6 +11,7 @@ import pytest
 
 import penstock as ps
 from penstock import plan
+from penstock.contract import ContractSpec, Decoded, decode
 from penstock.interfaces import (
     CUT_OFF,
     LOG_COLUMNS,
@@ -381,6 +382,26 @@ def test_a_replay_gives_only_the_rows_it_names_to_the_lanes_it_names(batch_of: B
     assert outcome.lanes["b@w"].rows["id"].to_list() == [1, 2, 3]
     assert outcome.lanes["b@w"].counts == {REPLAY: Counts(records=3, absent=1, expanded=2, dead=2)}
     assert {(x.position.index, x.lanes) for x in outcome.letters} == {(2, ("a@w",)), (2, ("b@w",))}
+
+
+def test_a_replay_decodes_a_record_once_however_many_rows_are_named(
+    batch_of: BatchOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def counted(spec: ContractSpec, values: pl.Series, framing: Framing) -> Decoded:
+        seen.append(len(values))
+        return decode(spec, values, framing)
+
+    monkeypatch.setattr("penstock.plan.replays.decode", counted)
+    stream = landing(Framing(many=True))
+    stream.sink("t", store="w")
+    values = [b"[%s]" % b",".join(map(order, range(50))), b"[%s,7]" % order(99)]
+    entries = [(0, index, ["t@w"]) for index in range(50)] + [(1, 0, ["t@w"]), (1, 1, ["t@w"])]
+    outcome = segment_of(stream).plan.run(replayed(batch_of(values), entries), ["t@w"])
+    assert outcome.lanes["t@w"].rows["id"].to_list() == [*range(50), 99]
+    assert [letter.position.index for letter in outcome.letters] == [1]
+    assert seen == [2]
 
 
 def test_a_replay_of_one_child_leaves_its_siblings_alone(batch_of: BatchOf) -> None:
