@@ -286,3 +286,19 @@ def test_a_replay_log_reads_within_limits(home: Home) -> None:
     assert log.read(7, Limits(7, 1)).spans == {REPLAY: Span(7, 8)}
     assert log.read(100, Limits(7, 1_000_000)).spans == {REPLAY: Span(100, 100)}
     assert log.reread(Span(90, 95)).records["at"].to_list() == [90, 91, 92, 93, 94]
+
+
+def test_a_record_counts_once_however_many_of_its_rows_are_replayed(home: Home) -> None:
+    work = Work()
+    large = records([3]).with_columns(value=pl.lit(b"x" * 1000, pl.Binary))
+    with home.transaction() as cursor:
+        work.take(cursor)
+        batch = work.open(cursor, {0: Span(0, 10)}, A)
+        found = [letter(3, A, index=n) for n in range(50)]
+        work.run(cursor, batch, found, large)
+        replays.replay(cursor, ALL, by="me")
+    log = ReplayLog(home, "users", "clicks", "log-1")
+    read = log.read(0, Limits(100, 1000)).records
+    assert read["at"].to_list() == list(range(50))
+    assert set(read["value"]) == {b"x" * 1000}
+    assert log.reread(Span(20, 22)).records["value"].to_list() == [b"x" * 1000] * 2
