@@ -62,13 +62,15 @@ class Channel(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         """Take items until the end; raises the producer's error."""
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._items or self._ended)
-                if not self._items:
-                    if self._error is not None:
-                        raise self._error
-                    return
-                item = self._items.popleft()
+        while (taken := self._take()) is not None:
+            yield taken[0]
+
+    def _take(self) -> tuple[T] | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or self._ended)
+            if self._items:
                 self._changed.notify_all()
-            yield item
+                return (self._items.popleft(),)
+            if self._error is not None:
+                raise self._error
+            return None

@@ -167,20 +167,23 @@ class Moving:
         thread.start()
 
     def _catch_up(self, writer: LaneWriter) -> None:
-        waits = delays()
         try:
-            while self._going:
-                try:
-                    self._follow(writer)
-                    return
-                except Unavailable as error:
-                    self._say(writer.name, State.WAITING, str(error))
-                    with self._changed:
-                        self._changed.wait_for(lambda: not self._going, next(waits))
-                    self._place.revive()
+            self._follow_patiently(writer)
         except BaseException as error:
             self._error = error
             self._wake()
+
+    def _follow_patiently(self, writer: LaneWriter) -> None:
+        waits = delays()
+        while self._going:
+            try:
+                self._follow(writer)
+                return
+            except Unavailable as error:
+                self._say(writer.name, State.WAITING, str(error))
+            with self._changed:
+                self._changed.wait_for(lambda: not self._going, next(waits))
+            self._place.revive()
 
     def _follow(self, writer: LaneWriter) -> None:
         """Bring a lane near the group, then let it join."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 ROOT = Path(".penstock")
 """Where the embedded PostgreSQL lives, unless told otherwise."""
 
+_POSTGRESQL = ("postgresql:", "postgres:")
+
 
 class Systems:
     """Opens what a profile names; the embedded PostgreSQL runs for as long as this is entered.
@@ -31,9 +33,13 @@ class Systems:
         profile: Which systems.
         pipeline: The pipeline's name.
         root: Directory of the embedded server.
+
+    Raises:
+        ProfileError: Home, log or engine is of a kind that there is not.
     """
 
     def __init__(self, profile: Profile, pipeline: str, root: Path = ROOT) -> None:
+        _check(profile)
         self._profile = profile
         self._pipeline = pipeline
         self._server = embedded.EmbeddedPostgresql(root)
@@ -112,11 +118,25 @@ class Systems:
 
             return TopicSink(self.log_url, lane, key)
         url = self.url(self._profile.store(lane.store).url)
-        if url.startswith(("postgresql:", "postgres:")):
+        if url.startswith(_POSTGRESQL):
             from penstock.sinks.postgresql import PostgresqlSink
 
             return PostgresqlSink(url, lane, key)
         scheme = url.partition(":")[0]
         raise ProfileError(
             f"there is no sink for {scheme!r} (store {lane.store!r}); use postgresql"
+        )
+
+
+def _check(profile: Profile) -> None:
+    for what, url in (("home", profile.home), ("log", profile.log)):
+        if not (url.startswith(_POSTGRESQL) or embedded.is_embedded(url)):
+            raise ProfileError(
+                f"profile {profile.name!r}: {what} is {url.partition(':')[0]!r}, which cannot be "
+                "used; write postgresql://… or embedded:"
+            )
+    if profile.engine and not embedded.is_embedded(profile.engine):
+        raise ProfileError(
+            f"profile {profile.name!r}: there is no engine {profile.engine.partition(':')[0]!r}; "
+            "leave engine out to use the embedded one"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,15 +38,13 @@ _LIMITS = Limits(records=5_000, bytes=16 << 20)
 def fill_topics(folder: Path, program: Path, rows: int, seed: int) -> None:
     """Write synthetic records to the topics that others would write."""
     pipeline = programs.load(program)
+    external = [segment for segment in plan.compile(pipeline) if segment.external]
     with Systems(profile.load(), pipeline.name, folder / ".penstock") as systems:
-        for segment in plan.compile(pipeline):
-            if segment.external:
-                frame = synthetic(segment.spec, rows, seed)
-                topic = logs.open_topic(systems.log_url, segment.name, segment.partitions)
-                try:
-                    topic.append(_records(segment, frame))
-                finally:
-                    topic.close()
+        for segment in external:
+            frame = synthetic(segment.spec, rows, seed)
+            topic = logs.open_topic(systems.log_url, segment.name, segment.partitions)
+            with closing(topic):
+                topic.append(_records(segment, frame))
 
 
 def _records(segment: Segment, frame: pl.DataFrame) -> pl.DataFrame:
@@ -66,7 +65,7 @@ def judge(folder: Path, program: Path, *, changed: bool) -> list[str]:
     """
     pipeline = programs.load(program)
     root = folder / ".penstock"
-    calm = Options(until_idle=True, sources=False, take_over=True)
+    calm = Options(until_idle=True, sources=False, take_over=True, variant=0)
     with Systems(profile.load(), pipeline.name, root) as systems:
         try:
             Embedded(pipeline, profile.load(), calm, root=root).run()
@@ -105,16 +104,16 @@ def _against_calm(
         log=place,
         stores={name: Store(name, f"{place}&schema={name}") for name in stores},
     )
-    written = {lane.table for s in segments for lane in s.lanes if lane.mode == "topic"}
+    lanes = [lane for segment in segments for lane in segment.lanes]
+    written = {lane.table for lane in lanes if lane.mode == "topic"}
     with Systems(calm, pipeline.name) as other:
         for segment in segments:
             if segment.name not in written:
                 _copy(segment, systems, other)
-        Embedded(pipeline, calm, Options(until_idle=True, sources=False)).run()
-        for segment in segments:
-            for lane in segment.lanes:
-                if lane.mode != "topic":
-                    yield from _compared(lane, systems, other)
+        Embedded(pipeline, calm, Options(until_idle=True, sources=False, variant=0)).run()
+        for lane in lanes:
+            if lane.mode != "topic":
+                yield from _compared(lane, systems, other)
 
 
 def _database(url: str) -> str:
