@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from penstock.errors import ProfileError
 
@@ -163,6 +163,15 @@ _PLACES = re.compile(
 
 
 def _url(where: str, template: object) -> str:
+    url = _filled(where, template)
+    try:
+        urlsplit(url)
+    except ValueError as error:
+        raise ProfileError(f"{where} is no URL: {error}") from None
+    return url
+
+
+def _filled(where: str, template: object) -> str:
     if not isinstance(template, str) or not template:
         raise ProfileError(f"{where} must be a URL, not {template!r}")
     values: list[str] = []

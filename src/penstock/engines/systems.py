@@ -15,10 +15,11 @@ from penstock.services import postgresql as embedded
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from penstock.interfaces import LaneKey, Log, Sink
+    from penstock.interfaces import Log, Sink
     from penstock.logs.landing import LandingLog
     from penstock.plan import Lane, Segment
     from penstock.profile import Profile
+    from penstock.records import LaneKey
 
 ROOT = Path(".penstock")
 """Where the embedded PostgreSQL lives, unless told otherwise."""

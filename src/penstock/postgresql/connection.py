@@ -60,7 +60,7 @@ _FINAL_AT_CONNECT = re.compile(
     r"password authentication failed|no password supplied|no pg_hba\.conf entry|"
     r"(database|role|user) \"[^\"]*\" does not exist|permission denied for database|"
     r"is not permitted to log in|unsupported frontend protocol|invalid .*option|"
-    r"unrecognized configuration parameter"
+    r"unrecognized configuration parameter|invalid port number|[Ss]ervname not supported"
 )
 
 
