@@ -21,8 +21,8 @@ import psycopg
 from benchmarks.floors import BATCH, binary_batches, copy_rate, upsert_rate
 from benchmarks.records import records
 from penstock import contract as ps
-from penstock.interfaces import Counts, LaneKey, Progress, Step
 from penstock.plan import Lane
+from penstock.records import Counts, LaneKey, Progress, Step
 from penstock.sinks.postgresql import PostgresqlSink
 
 

@@ -8,9 +8,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from penstock.interfaces import LaneKey
 from penstock.logs.topic_sink import TopicSink
 from penstock.plan import Lane
+from penstock.records import LaneKey
 from penstock.sinks.postgresql import PostgresqlSink
 from penstock.testing.conformance import SinkStore
 

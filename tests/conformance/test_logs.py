@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 
 from penstock.errors import PenstockError
-from penstock.interfaces import Limits, Log, LogBatch, Response, Span
+from penstock.interfaces import Log, Response
 from penstock.logs.postgresql import open_landing, open_topic
+from penstock.records import Limits, LogBatch, Span
 from penstock.testing import MemoryLog
 from penstock.testing.conformance import (
     KeyedLogConformance,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from penstock.interfaces import LaneKey
 from penstock.plan import Lane
+from penstock.records import LaneKey
 from penstock.testing import MemorySink, MemoryStore
 from penstock.testing.conformance import (
     KeyedSinkConformance,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from penstock.interfaces import LaneKey, Sink
+from penstock.interfaces import Sink
 from penstock.plan import Lane
+from penstock.records import LaneKey
 from penstock.testing import MemoryStore
 from penstock.testing.conformance import (
     KeyedSinkConformance,

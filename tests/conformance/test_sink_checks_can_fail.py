@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from penstock.errors import PenstockError, Rejected, Unavailable
-from penstock.interfaces import Counts, LaneKey, Progress, Receipt, Step
 from penstock.plan import REPLAY, Lane
+from penstock.records import Counts, LaneKey, Progress, Receipt, Step
 from penstock.testing.conformance import (
     KeyedSinkConformance,
     RejectingSinkConformance,

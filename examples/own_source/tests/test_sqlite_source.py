@@ -1,4 +1,3 @@
-# ruff: noqa: S101
 """The source of the example keeps the promises of the `Source` interface."""
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
 """The imitation answers as https://randomuser.me/api/ does, and makes the trouble it is told to."""
 
-# ruff: noqa: S101
 from __future__ import annotations
 
 import json

@@ -1,4 +1,3 @@
-# ruff: noqa: S101, S603
 """The whole way with the public commands: API, landing, topic, tables, proof."""
 
 from __future__ import annotations

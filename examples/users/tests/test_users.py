@@ -1,6 +1,5 @@
 """The maps of `users.py` in process: no database, no API."""
 
-# ruff: noqa: S101
 from __future__ import annotations
 
 import json

@@ -15,9 +15,9 @@ from penstock.cli import options
 from penstock.engines.systems import Systems
 from penstock.errors import PenstockError, Refused, Unavailable
 from penstock.home import contracts, identities, leases
-from penstock.interfaces import LaneKey
 from penstock.logs import tables
 from penstock.postgresql import connection
+from penstock.records import LaneKey
 
 if TYPE_CHECKING:
     from penstock.pipeline import Pipeline

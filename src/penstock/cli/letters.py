@@ -16,7 +16,8 @@ from penstock.cli.where import DEAD, STATES, Where
 from penstock.contract.framing import cut
 from penstock.errors import Refused
 from penstock.home import deadletters, programs
-from penstock.interfaces import WHOLE, Framing, Position
+from penstock.interfaces import Framing
+from penstock.records import WHOLE, Position
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

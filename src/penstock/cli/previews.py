@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.cli import drawing, letters, text
 from penstock.errors import PlanFailed
-from penstock.interfaces import ROW_COLUMNS
+from penstock.records import ROW_COLUMNS
 
 if TYPE_CHECKING:
     import polars as pl
     from rich.console import RenderableType
 
-    from penstock.interfaces import Letter
     from penstock.plan import MicroBatch, Segment
+    from penstock.records import Letter
 
 _MOST_ROWS = 10
 """Rows of each lane on the screen."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from penstock.home.leases import Holder
     from penstock.home.state import LaneState, PipelineState, SegmentState
-    from penstock.interfaces import Counts
+    from penstock.records import Counts
 
 
 def document(found: PipelineState) -> dict[str, Any]:

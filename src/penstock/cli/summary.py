@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.cli import drawing, text
 from penstock.home import ledger
-from penstock.interfaces import Counts, LaneKey
+from penstock.records import Counts, LaneKey
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

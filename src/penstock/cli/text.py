@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from penstock.interfaces import Counts
+from penstock.records import Counts
 
 
 def records(counts: Counts) -> int:

@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from penstock.home.database import Cursor
     from penstock.home.deadletters import Selection
-    from penstock.interfaces import Position
+    from penstock.records import Position
 
 WHAT = Annotated[
     list[str] | None,

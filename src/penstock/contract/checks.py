@@ -24,7 +24,7 @@ from penstock.contract.types import (
     Type,
     UuidType,
 )
-from penstock.interfaces import Cause
+from penstock.records import Cause
 
 UUID_STORED = r"\A[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\z"
 

@@ -14,7 +14,8 @@ from penstock.contract.checks import broken, rules
 from penstock.contract.documents import Problem
 from penstock.contract.framing import Pieces, cut
 from penstock.contract.spec import ContractSpec
-from penstock.interfaces import Cause, Framing
+from penstock.interfaces import Framing
+from penstock.records import Cause
 
 PLACE = {"_row": pl.UInt32, "_index": pl.Int64}
 PLAIN = Framing()

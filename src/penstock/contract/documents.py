@@ -7,7 +7,7 @@ import re
 import secrets
 from typing import Any, NoReturn
 
-from penstock.interfaces import Cause
+from penstock.records import Cause
 
 DEPTH = 100
 """How deep a document may be nested; deeper ones are dead on every engine alike."""

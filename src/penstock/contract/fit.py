@@ -6,7 +6,7 @@ import polars as pl
 
 from penstock.contract.spec import ContractSpec
 from penstock.contract.types import Type
-from penstock.interfaces import Cause
+from penstock.records import Cause
 
 PolarsType = pl.DataType | pl.datatypes.DataTypeClass
 TEXTS = (pl.Categorical, pl.Enum)

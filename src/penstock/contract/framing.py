@@ -13,7 +13,8 @@ import polars as pl
 from penstock.contract.documents import DEPTH, Pairs, Problem, flaw, parse
 from penstock.contract.fast import ESCAPED_NAME, names_pattern
 from penstock.contract.forms import utf8
-from penstock.interfaces import WHOLE, Framing
+from penstock.interfaces import Framing
+from penstock.records import WHOLE
 
 LARGEST_BODY = 64 << 20
 """How many bytes a body may have that only the exact way can cut (it needs ten times as much)."""

@@ -10,8 +10,8 @@ from penstock import faults
 from penstock.home import batches, ledger, letters
 from penstock.home.batches import OpenBatch
 from penstock.home.latency import Histogram
-from penstock.interfaces import Counts, LaneKey, Letter, Progress, Span
 from penstock.plan import REPLAY
+from penstock.records import Counts, LaneKey, Letter, Progress, Span
 
 if TYPE_CHECKING:
     import polars as pl

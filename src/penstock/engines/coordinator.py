@@ -16,7 +16,7 @@ from penstock.engines.books import Books, Moved
 from penstock.engines.lanes import LanesDown, LaneWriter, gather, raise_final
 from penstock.engines.part import Part, tails
 from penstock.errors import PenstockError, Rejected, Unavailable
-from penstock.interfaces import Letter
+from penstock.records import Letter
 
 if TYPE_CHECKING:
     from penstock.engines.feed import Feed

@@ -11,8 +11,8 @@ import polars as pl
 
 from penstock.contract import encode, encode_key
 from penstock.engines.rowset import SCHEMA, RowSet, differences
-from penstock.interfaces import WHOLE, Limits, Span
 from penstock.plan import MicroBatch
+from penstock.records import WHOLE, Limits, Span
 
 if TYPE_CHECKING:
     from penstock.engines.feed import Feed

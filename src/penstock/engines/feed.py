@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from penstock.interfaces import Limits, Log, LogBatch, Span
+from penstock.interfaces import Log
 from penstock.plan import REPLAY, MicroBatch
+from penstock.records import Limits, LogBatch, Span
 
 if TYPE_CHECKING:
     from penstock.home.replays import ReplayLog

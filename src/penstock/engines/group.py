@@ -16,7 +16,7 @@ from penstock import faults
 from penstock.engines.channel import Channel, ChannelClosed
 from penstock.engines.coordinator import Coordinator
 from penstock.engines.lanes import LaneWriter, least
-from penstock.interfaces import Limits
+from penstock.records import Limits
 
 if TYPE_CHECKING:
     from penstock.engines.books import Books, Moved

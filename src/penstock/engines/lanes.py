@@ -7,7 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from penstock.errors import Fenced, PenstockError, Refused, Unavailable
-from penstock.interfaces import Counts, Progress, Sink, SinkFactory
+from penstock.interfaces import Sink, SinkFactory
+from penstock.records import Counts, Progress
 
 SLOW = 2.0
 """Seconds for a micro-batch from which on a lane may be too slow for its group."""

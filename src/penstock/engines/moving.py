@@ -24,7 +24,7 @@ from penstock.engines.stopping import Stop, delays
 from penstock.errors import Unavailable
 from penstock.home import orders
 from penstock.home.replays import ReplayLog
-from penstock.interfaces import LaneKey
+from penstock.records import LaneKey
 
 if TYPE_CHECKING:
     from penstock.engines.options import Options

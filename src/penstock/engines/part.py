@@ -16,17 +16,9 @@ from penstock.engines.books import Moved
 from penstock.engines.lanes import LaneWriter
 from penstock.errors import Refused, Rejected, Unavailable
 from penstock.home.latency import Histogram
-from penstock.interfaces import (
-    Cause,
-    Counts,
-    Letter,
-    Position,
-    Receipt,
-    Sink,
-    Span,
-    Step,
-)
+from penstock.interfaces import Sink
 from penstock.plan import REPLAY
+from penstock.records import Cause, Counts, Letter, Position, Receipt, Span, Step
 
 if TYPE_CHECKING:
     from penstock.plan import LaneOutcome, MicroBatch

@@ -11,8 +11,8 @@ import polars as pl
 
 from penstock.engines import worker
 from penstock.engines.trial import Trials
-from penstock.interfaces import WHOLE, Cause, Counts, Letter, Position
 from penstock.plan import REPLAY, LaneOutcome, MicroBatch, Outcome
+from penstock.records import WHOLE, Cause, Counts, Letter, Position
 
 if TYPE_CHECKING:
     from penstock.home.batches import OpenBatch

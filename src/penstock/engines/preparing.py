@@ -9,8 +9,8 @@ from penstock import plan
 from penstock.engines.part import fingerprint
 from penstock.errors import CheckError, LogChanged
 from penstock.home import contracts, identities, programs
-from penstock.interfaces import Span
 from penstock.plan import REPLAY
+from penstock.records import Span
 
 if TYPE_CHECKING:
     from penstock.engines.feed import Feed

@@ -13,14 +13,15 @@ from penstock.engines import deep as rows
 from penstock.engines.feed import Feed
 from penstock.home import deadletters, leases, ledger, orders
 from penstock.home.replays import ReplayLog, log_id
-from penstock.interfaces import Counts, LaneKey, Span
 from penstock.plan import REPLAY
+from penstock.records import Counts, LaneKey, Span
 
 if TYPE_CHECKING:
     from penstock.engines.systems import Systems
     from penstock.home.database import Home
-    from penstock.interfaces import Log, Progress, Sink
+    from penstock.interfaces import Log, Sink
     from penstock.plan import Lane, Segment
+    from penstock.records import Progress
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any
 
 from penstock.home.latency import Histogram
-from penstock.interfaces import Counts
+from penstock.records import Counts
 
 _LATENCY_WINDOW = 10.0
 _LATENCY_WINDOWS = 6

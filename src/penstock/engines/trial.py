@@ -16,8 +16,8 @@ from pathlib import Path
 import polars as pl
 
 from penstock.errors import PlanFailed
-from penstock.interfaces import Span
 from penstock.plan import MicroBatch
+from penstock.records import Span
 
 
 class Trials:

@@ -22,9 +22,10 @@ from penstock.engines.systems import Systems
 from penstock.errors import PenstockError
 from penstock.home import deadletters, replays
 from penstock.home.deadletters import Selection
-from penstock.interfaces import LaneKey, Limits, Response
+from penstock.interfaces import Response
 from penstock.logs import postgresql as logs
 from penstock.profile import Profile, Store
+from penstock.records import LaneKey, Limits
 
 if TYPE_CHECKING:
     from penstock.interfaces import Log

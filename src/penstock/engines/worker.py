@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import polars as pl
 
 from penstock import faults
-from penstock.interfaces import Letter, Receipt, Sink
+from penstock.interfaces import Sink
 from penstock.plan import LaneOutcome, MicroBatch, Outcome, Plan
+from penstock.records import Letter, Receipt
 
 Starts = Mapping[int, int]
 """For each partition the next offset that a lane has not taken."""

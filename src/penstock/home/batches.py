@@ -15,7 +15,7 @@ from itertools import groupby
 
 from penstock.home import leases, letters
 from penstock.home.database import Cursor
-from penstock.interfaces import Span
+from penstock.records import Span
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from penstock.errors import Refused
 from penstock.home.database import Cursor
-from penstock.interfaces import Cause, LaneKey, Position
+from penstock.records import Cause, LaneKey, Position
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import astuple
 
 from penstock.home.database import Cursor
-from penstock.interfaces import LaneKey
+from penstock.records import LaneKey
 
 
 def numbers(cursor: Cursor, keys: Collection[LaneKey]) -> dict[LaneKey, int]:

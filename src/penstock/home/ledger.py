@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 from penstock.home import lanes
 from penstock.home.database import Cursor
 from penstock.home.latency import Histogram
-from penstock.interfaces import Counts, LaneKey, Progress, Span
+from penstock.records import Counts, LaneKey, Progress, Span
 
 VISIBLE = "visible"
 """The timing from born to visible in the store, one count for each record; every other timing is

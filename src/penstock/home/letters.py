@@ -16,7 +16,7 @@ import polars as pl
 from penstock.home import lanes as lane_numbers
 from penstock.home import leases
 from penstock.home.database import Cursor
-from penstock.interfaces import WHOLE, Cause, LaneKey, Letter
+from penstock.records import WHOLE, Cause, LaneKey, Letter
 
 if TYPE_CHECKING:
     from penstock.home.batches import OpenBatch

@@ -19,8 +19,8 @@ from penstock.home import deadletters
 from penstock.home.database import Cursor, Home
 from penstock.home.deadletters import Selection
 from penstock.home.letters import REPLAY_PREFIX
-from penstock.interfaces import Limits, Span
 from penstock.plan.model import BATCH_SCHEMA, REPLAY, MicroBatch
+from penstock.records import Limits, Span
 
 REPLAY_SCHEMA = pl.Schema(
     [

@@ -13,7 +13,7 @@ from penstock.home.deadletters import CauseGroup, Selection
 from penstock.home.latency import Histogram
 from penstock.home.leases import Holder
 from penstock.home.ledger import VISIBLE, Tail, tails
-from penstock.interfaces import Counts
+from penstock.records import Counts
 
 SOURCE_PREFIX = "source:"
 """A source's leases are held under this and the name of its landing."""

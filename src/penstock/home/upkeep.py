@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from psycopg import sql
 
 from penstock.home.database import Cursor
-from penstock.interfaces import Counts
+from penstock.records import Counts
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 import psycopg
 
 from penstock.errors import Fenced, Refused
-from penstock.interfaces import CUT_OFF, Cursor, Response
+from penstock.interfaces import Cursor, Response
 from penstock.logs import batch
 from penstock.logs.table_log import TableLog
 from penstock.postgresql import connection, progress
+from penstock.records import CUT_OFF
 
 _CALL = f"CALL penstock.land(%s::int, {batch.PARAMETERS}, %s, %s, %s, %s)"
 

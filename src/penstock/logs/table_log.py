@@ -13,10 +13,10 @@ import psycopg
 from psycopg import sql
 
 from penstock.errors import LogChanged, PenstockError
-from penstock.interfaces import Limits, LogBatch, Span
 from penstock.logs.tables import Entry
 from penstock.logs.waking import Waker
 from penstock.postgresql import connection
+from penstock.records import Limits, LogBatch, Span
 
 RECORDS = pl.Schema(
     {
@@ -28,7 +28,7 @@ RECORDS = pl.Schema(
         "born": pl.Datetime("us", "UTC"),
     }
 )
-"""Types of `interfaces.LOG_COLUMNS`."""
+"""Types of `records.LOG_COLUMNS`."""
 
 _ROWS = sql.SQL(
     'SELECT partition, "offset", key, value, headers, born FROM {table}'

@@ -13,11 +13,12 @@ import psycopg
 from penstock import faults
 from penstock.contract import decode, encode, encode_key
 from penstock.errors import Refused, Rejected
-from penstock.interfaces import Capabilities, Counts, LaneKey, Limits, Progress, Receipt, Step
+from penstock.interfaces import Capabilities
 from penstock.logs import batch, tables
 from penstock.logs.topic import TopicLog
 from penstock.plan import REPLAY, Lane
 from penstock.postgresql import connection, progress
+from penstock.records import Counts, LaneKey, Limits, Progress, Receipt, Step
 from penstock.serdes.partitioner import partition_of
 
 _CALL = f"CALL penstock.topic_commit(%s::int, {batch.PARAMETERS}, %s::text[], %s::jsonb, %s, NULL)"

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from penstock.contract import Misfit
-from penstock.interfaces import Cause
+from penstock.records import Cause
 from penstock.site import Site
 from penstock.transforms import Computation, Map
 

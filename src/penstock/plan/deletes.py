@@ -10,7 +10,7 @@ import polars as pl
 
 from penstock.contract import ContractSpec, decode
 from penstock.contract.types import BoolType, IntType
-from penstock.interfaces import Cause
+from penstock.records import Cause
 
 UNREADABLE = "the key of the delete cannot be read"
 _LITERAL = re.compile(r"-?(0|[1-9][0-9]*)|true|false")

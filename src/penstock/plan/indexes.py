@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from penstock.interfaces import WHOLE
+from penstock.records import WHOLE
 from penstock.transforms.explode import BITS, MOST
 
 DEEPEST = 2

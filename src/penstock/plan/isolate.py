@@ -22,8 +22,8 @@ import polars as pl
 
 from penstock.contract import synthetic, validate
 from penstock.errors import PlanFailed
-from penstock.interfaces import Cause
 from penstock.plan import blame
+from penstock.records import Cause
 from penstock.transforms import Computation, Filter, Map
 from penstock.transforms.filter import KEEP
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
-from penstock.interfaces import Counts, Framing, Letter, Span
+from penstock.interfaces import Framing
+from penstock.records import Counts, Letter, Span
 
 if TYPE_CHECKING:
     from penstock.contract import ContractSpec
@@ -47,7 +48,7 @@ ROW_SCHEMA = pl.Schema(
         "_deleted": pl.Boolean(),
     }
 )
-"""Types of `interfaces.ROW_COLUMNS`, which follow the contract's columns in a lane's rows."""
+"""Types of `records.ROW_COLUMNS`, which follow the contract's columns in a lane's rows."""
 
 
 def row_schema(spec: ContractSpec) -> pl.Schema:

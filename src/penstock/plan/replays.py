@@ -5,8 +5,9 @@ from __future__ import annotations
 import polars as pl
 
 from penstock.contract import ContractSpec, decode
-from penstock.interfaces import WHOLE, Cause, Framing
+from penstock.interfaces import Framing
 from penstock.plan import indexes
+from penstock.records import WHOLE, Cause
 
 _PLACE = ("partition", "offset")
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from penstock.errors import PlanFailed
-from penstock.interfaces import Framing, Letter
+from penstock.interfaces import Framing
 from penstock.plan import fingerprint, rowwise
 from penstock.plan.model import Lane, LaneOutcome, MicroBatch, Outcome
 from penstock.plan.walk import Run
+from penstock.records import Letter
 from penstock.transforms import Computation, Explode, Filter, Map, Transform
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from penstock.contract import ContractSpec, decode, validate
-from penstock.interfaces import CUT_OFF, WHOLE, Cause, Counts, Letter, Position, Span
 from penstock.plan import deletes, indexes, isolate, replays
 from penstock.plan.model import REPLAY, Lane, LaneOutcome, Outcome, row_schema
+from penstock.records import CUT_OFF, WHOLE, Cause, Counts, Letter, Position, Span
 from penstock.transforms import Computation, Explode, Filter, Map, Transform
 from penstock.transforms.explode import MOST
 from penstock.transforms.filter import KEEP

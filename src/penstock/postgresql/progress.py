@@ -23,7 +23,7 @@ from psycopg.rows import dict_row
 
 from penstock import faults
 from penstock.errors import Fenced, Unavailable
-from penstock.interfaces import Counts, LaneKey, Position, Progress, Step
+from penstock.records import Counts, LaneKey, Position, Progress, Step
 
 FENCED = "PSF01"
 """The SQLSTATE of a write that a successor has fenced off."""

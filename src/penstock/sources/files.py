@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from penstock.errors import Refused, Unavailable
-from penstock.interfaces import Clock, Cursor, Framing, Response, Span
+from penstock.interfaces import Clock, Cursor, Framing, Response
 from penstock.profile import EnvVar
+from penstock.records import Span
 from penstock.sources.declared import require, seconds
 from penstock.sources.marks import Mark, Marks, identity, seal
 

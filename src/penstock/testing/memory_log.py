@@ -10,8 +10,8 @@ from datetime import datetime
 import polars as pl
 
 from penstock.errors import LogChanged, Refused
-from penstock.interfaces import LOG_COLUMNS, Limits, LogBatch, Span
 from penstock.plan import BATCH_SCHEMA
+from penstock.records import LOG_COLUMNS, Limits, LogBatch, Span
 from penstock.serdes.partitioner import partition_of
 from penstock.testing.clock import START
 

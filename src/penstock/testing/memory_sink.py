@@ -13,8 +13,9 @@ import polars as pl
 from penstock import faults
 from penstock.contract import encode, encode_key
 from penstock.errors import Fenced, Refused, Rejected, Unavailable
-from penstock.interfaces import Capabilities, Counts, LaneKey, Progress, Receipt, Step
+from penstock.interfaces import Capabilities
 from penstock.plan import REPLAY, Lane, row_schema
+from penstock.records import Counts, LaneKey, Progress, Receipt, Step
 from penstock.testing.memory_log import MemoryLog
 
 Key = tuple[Any, ...]

@@ -12,11 +12,12 @@ import polars as pl
 
 from penstock.contract import Contract, decode, encode_key, spec, synthetic
 from penstock.errors import PlanFailed
-from penstock.interfaces import Cause, Counts, Framing, LaneKey, Position, Response, Step
+from penstock.interfaces import Framing, Response
 from penstock.pipeline import Pipeline, Stream
 from penstock.pipeline.graph import LogNode, SinkNode, TopicNode, log_of
 from penstock.plan import Lane, MicroBatch, Outcome, Segment, compile, rowwise
 from penstock.plan.compile import segments_of
+from penstock.records import Cause, Counts, LaneKey, Position, Step
 from penstock.site import caller
 from penstock.testing.clock import START
 from penstock.testing.memory_log import MemoryLog

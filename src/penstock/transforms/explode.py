@@ -8,7 +8,7 @@ import polars as pl
 
 from penstock.contract import ContractSpec
 from penstock.contract.types import ListType
-from penstock.interfaces import Cause
+from penstock.records import Cause
 from penstock.site import Site
 
 BITS = 20

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from penstock.contract import ContractSpec, Misfit, fit
-from penstock.interfaces import Cause
+from penstock.records import Cause
 from penstock.site import Site
 
 

@@ -127,6 +127,18 @@ def test_a_sink_added_later_catches_up_from_the_start(place: Place) -> None:
     assert place.reconcile(program(source)).differences == ()
 
 
+def test_a_lane_far_behind_catches_up_alone_and_joins(place: Place) -> None:
+    source = Given.records(*people(6_000), size=100)
+    place.run(program(source, second=False))
+    source.bodies += Given.records(*people(100, 6_000)).bodies
+    place.run(program(source), batch_records=500)
+    said = [event.message for event in place.events]
+    assert "lane even@two is catching up" in said
+    assert said.index("lane even@two is running") > said.index("lane even@two is catching up")
+    assert place.rows("SELECT count(*) FROM two.even") == [(3_050,)]
+    assert place.reconcile(program(source)).differences == ()
+
+
 def test_a_store_that_is_away_never_stops_the_other_lane(place: Place, background: Begin) -> None:
     source = Given.records(*people(200))
     pipeline = program(source)

@@ -15,8 +15,8 @@ from penstock.home.batches import OpenBatch
 from penstock.home.database import Cursor, Home
 from penstock.home.deadletters import Selection
 from penstock.home.replays import ReplayLog
-from penstock.interfaces import Counts, LaneKey, Letter, Limits, Position, Progress, Span
 from penstock.plan.model import REPLAY
+from penstock.records import Counts, LaneKey, Letter, Limits, Position, Progress, Span
 
 LANES = ("a@one", "b@two")
 LOGS = {0: "log-1", REPLAY: "replay:log-1"}

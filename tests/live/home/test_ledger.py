@@ -13,7 +13,7 @@ from penstock.home import batches, deadletters, ledger, letters, upkeep
 from penstock.home.database import Cursor, Home
 from penstock.home.latency import Histogram
 from penstock.home.ledger import VISIBLE, Closing, Tail
-from penstock.interfaces import Counts, LaneKey, Progress, Span
+from penstock.records import Counts, LaneKey, Progress, Span
 
 KEY = LaneKey("users", "log-1", "clicks", "a@one")
 A = KEY.lane

@@ -15,8 +15,8 @@ from penstock.home.database import Cursor, Home
 from penstock.home.deadletters import Selection
 from penstock.home.leases import Claimant
 from penstock.home.replays import ReplayLog
-from penstock.interfaces import WHOLE, Cause, Limits, Span
 from penstock.plan.model import REPLAY
+from penstock.records import WHOLE, Cause, Limits, Span
 
 ALL = Selection("users")
 A, B = "a@one", "b@two"

@@ -9,7 +9,7 @@ from tests.live.home.work import Work
 
 from penstock.home import ledger, orders
 from penstock.home.database import Cursor, Home
-from penstock.interfaces import Counts, LaneKey, Progress, Span
+from penstock.records import Counts, LaneKey, Progress, Span
 
 FUTURE = 4_000_000_000_000_000  # the year 2096, as if the clock had been wrong
 

@@ -24,8 +24,8 @@ from penstock.home import (
 from penstock.home.database import Home
 from penstock.home.latency import Histogram
 from penstock.home.leases import Claimant
-from penstock.interfaces import Counts, Span
 from penstock.plan import Segment
+from penstock.records import Counts, Span
 
 
 class Click(ps.Contract):

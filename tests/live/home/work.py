@@ -12,16 +12,8 @@ from penstock.home import batches, leases, ledger, letters
 from penstock.home.batches import OpenBatch
 from penstock.home.database import Cursor
 from penstock.home.leases import Claimant
-from penstock.interfaces import (
-    Cause,
-    Counts,
-    LaneKey,
-    Letter,
-    Position,
-    Progress,
-    Span,
-)
 from penstock.plan.model import BATCH_SCHEMA, REPLAY
+from penstock.records import Cause, Counts, LaneKey, Letter, Position, Progress, Span
 
 BORN = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 ME = Claimant("users", "clicks", "me", host="here", pid=1)

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from penstock.interfaces import Limits
 from penstock.logs.postgresql import open_topic
 from penstock.logs.table_log import RECORDS
 from penstock.logs.topic import TopicLog
+from penstock.records import Limits
 
 PARTITIONS = 3
 

@@ -6,9 +6,10 @@ import psycopg
 import pytest
 
 from penstock.errors import Fenced, Refused
-from penstock.interfaces import Limits, Response, Span
+from penstock.interfaces import Response
 from penstock.logs.landing import LandingLog
 from penstock.logs.postgresql import open_landing
+from penstock.records import Limits, Span
 
 MANY = Limits(records=100_000, bytes=1 << 30)
 

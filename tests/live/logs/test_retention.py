@@ -7,11 +7,11 @@ import psycopg
 import pytest
 
 from penstock.errors import LogChanged, Refused
-from penstock.interfaces import Limits, Span
 from penstock.logs.postgresql import open_topic
 from penstock.logs.retention import Tidied, tidy
 from penstock.logs.topic import TopicLog
 from penstock.pipeline import Retention
+from penstock.records import Limits, Span
 
 MANY = Limits(records=100_000, bytes=1 << 30)
 

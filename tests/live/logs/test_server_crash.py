@@ -13,10 +13,10 @@ import pytest
 
 from penstock import contract as ps
 from penstock.errors import Unavailable
-from penstock.interfaces import LaneKey, Limits
 from penstock.logs.postgresql import open_topic
 from penstock.logs.topic_sink import TopicSink
 from penstock.plan import Lane
+from penstock.records import LaneKey, Limits
 from penstock.services import postmaster
 from penstock.services.postgresql import EmbeddedPostgresql
 from penstock.testing.conformance.subjects import Person, people, rows, steps

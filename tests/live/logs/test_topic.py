@@ -11,10 +11,10 @@ import pytest
 from psycopg import sql
 
 from penstock.errors import LogChanged, Refused, Unavailable
-from penstock.interfaces import LOG_COLUMNS, Limits, Span
 from penstock.logs.postgresql import open_landing, open_topic
 from penstock.logs.table_log import RECORDS
 from penstock.logs.topic import TopicLog
+from penstock.records import LOG_COLUMNS, Limits, Span
 
 MANY = Limits(records=100_000, bytes=1 << 30)
 

@@ -9,10 +9,10 @@ import pytest
 from penstock import contract as ps
 from penstock import faults
 from penstock.errors import Fenced, Refused, Unavailable
-from penstock.interfaces import Counts, LaneKey, Limits, Receipt
 from penstock.logs.postgresql import open_topic
 from penstock.logs.topic_sink import TopicSink
 from penstock.plan import Lane
+from penstock.records import Counts, LaneKey, Limits, Receipt
 from penstock.testing.conformance.subjects import Person, deleted, people, rows, steps
 
 KEY = LaneKey("shop", "log-1", "raw", "people@log")

@@ -16,8 +16,8 @@ import psycopg
 import pytest
 
 from penstock.errors import PenstockError
-from penstock.interfaces import Limits, Span
 from penstock.logs.postgresql import open_topic
+from penstock.records import Limits, Span
 
 WRITER = """
 import sys

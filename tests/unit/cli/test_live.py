@@ -5,7 +5,7 @@ from rich.console import Console
 
 from penstock.cli import live
 from penstock.engines.status import LaneStatus, Snapshot, SourceStatus, State
-from penstock.interfaces import Counts
+from penstock.records import Counts
 
 SINCE = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 import penstock.contract as ps
-from penstock.interfaces import Cause
+from penstock.records import Cause
 
 from .everything import GOOD, Everything, document
 

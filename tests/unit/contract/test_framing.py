@@ -4,7 +4,8 @@ import polars as pl
 import pytest
 
 import penstock.contract as ps
-from penstock.interfaces import WHOLE, Framing
+from penstock.interfaces import Framing
+from penstock.records import WHOLE
 
 from .everything import Everything, document
 

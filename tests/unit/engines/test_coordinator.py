@@ -17,8 +17,8 @@ from penstock.engines.lanes import LanesDown, LaneWriter, claim_all, least
 from penstock.engines.planning import Planning
 from penstock.errors import Fenced, Refused
 from penstock.home.batches import OpenBatch
-from penstock.interfaces import Counts, LaneKey, Letter, Limits, Progress, Span
 from penstock.plan import Lane, MicroBatch, Segment
+from penstock.records import Counts, LaneKey, Letter, Limits, Progress, Span
 from penstock.testing import MemoryLog, MemorySink, MemoryStore
 
 

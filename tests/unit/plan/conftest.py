@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
-from penstock.interfaces import Span
 from penstock.plan import BATCH_SCHEMA, MicroBatch
+from penstock.records import Span
 
 BatchOf = Callable[..., MicroBatch]
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 import penstock as ps
 from penstock import plan
-from penstock.interfaces import Clock, Counts, Cursor, Framing, Response, Span
+from penstock.interfaces import Clock, Cursor, Framing, Response
 from penstock.plan import BATCH_SCHEMA, MicroBatch, Outcome, Segment
+from penstock.records import Counts, Span
 
 BORN = datetime(2026, 1, 1, tzinfo=UTC)
 

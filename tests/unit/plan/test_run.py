@@ -12,20 +12,9 @@ import pytest
 import penstock as ps
 from penstock import plan
 from penstock.contract import ContractSpec, Decoded, decode
-from penstock.interfaces import (
-    CUT_OFF,
-    LOG_COLUMNS,
-    ROW_COLUMNS,
-    WHOLE,
-    Clock,
-    Counts,
-    Cursor,
-    Framing,
-    Position,
-    Response,
-    Span,
-)
+from penstock.interfaces import Clock, Cursor, Framing, Response
 from penstock.plan import REPLAY, MicroBatch
+from penstock.records import CUT_OFF, LOG_COLUMNS, ROW_COLUMNS, WHOLE, Counts, Position, Span
 
 BatchOf = Callable[..., MicroBatch]
 

@@ -8,8 +8,8 @@ import pytest
 import penstock as ps
 from penstock import plan, testing
 from penstock.errors import Fenced, LogChanged, Refused, Rejected, Unavailable
-from penstock.interfaces import Counts, LaneKey, Limits, Progress, Receipt, Span, Step
 from penstock.plan import Lane
+from penstock.records import Counts, LaneKey, Limits, Progress, Receipt, Span, Step
 
 KEY = LaneKey("p", "log", "t", "t@w")
 MANY = Limits(1000, 1 << 20)

@@ -10,7 +10,8 @@ import pytest
 import penstock as ps
 from penstock import testing
 from penstock.errors import DeclarationError, PlanFailed
-from penstock.interfaces import Counts, Response
+from penstock.interfaces import Response
+from penstock.records import Counts
 
 
 class Person(ps.Contract):

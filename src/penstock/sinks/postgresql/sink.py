@@ -13,9 +13,10 @@ from psycopg import sql
 
 from penstock import faults
 from penstock.errors import Refused, Rejected, Unavailable
-from penstock.interfaces import Capabilities, Counts, LaneKey, Progress, Receipt, Step
+from penstock.interfaces import Capabilities
 from penstock.plan import REPLAY, Lane
 from penstock.postgresql import connection, progress
+from penstock.records import Counts, LaneKey, Progress, Receipt, Step
 from penstock.sinks.postgresql.bisection import guilty_rows
 from penstock.sinks.postgresql.columns import from_select, selected
 from penstock.sinks.postgresql.session import DATABASE_ERRORS, Session, translate

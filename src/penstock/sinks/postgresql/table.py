@@ -16,8 +16,8 @@ from penstock.postgresql import progress
 from penstock.sinks.postgresql.columns import Column, column
 
 if TYPE_CHECKING:
-    from penstock.interfaces import LaneKey
     from penstock.plan import Lane
+    from penstock.records import LaneKey
 
 LONGEST_NAME = 63
 _SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")

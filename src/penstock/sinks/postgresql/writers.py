@@ -15,7 +15,7 @@ from psycopg import sql
 
 from penstock.contract.types import Field
 from penstock.errors import Refused
-from penstock.interfaces import Counts
+from penstock.records import Counts
 from penstock.sinks.postgresql.columns import Column, to_copy
 from penstock.sinks.postgresql.session import Session
 from penstock.sinks.postgresql.table import ORDER, POSITION, Table

@@ -6,7 +6,7 @@ from __future__ import annotations
 import polars as pl
 from polars.testing import assert_frame_equal
 
-from penstock.interfaces import Counts
+from penstock.records import Counts
 from penstock.testing.conformance.sink_store import (
     THREE,
     SinkStore,

@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 
 from penstock.errors import LogChanged
-from penstock.interfaces import Limits, Log, LogBatch, Span
+from penstock.interfaces import Log
 from penstock.plan import BATCH_SCHEMA
+from penstock.records import Limits, LogBatch, Span
 
 ALL = Limits(records=1_000_000, bytes=1 << 30)
 ANY_BYTES = (b"plain", b"", b" ", b"\0", b"\xff\xfe", bytes(range(256)), b"a\nb", "☃".encode())

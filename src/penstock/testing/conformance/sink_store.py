@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from penstock.interfaces import LaneKey, Progress, Sink
+from penstock.interfaces import Sink
 from penstock.plan import Lane
+from penstock.records import LaneKey, Progress
 from penstock.testing.conformance.subjects import KEY, Person, lane, people, steps
 
 THREE = people((1, "a@x", 10), (2, "b@x", None), (3, None, 30))

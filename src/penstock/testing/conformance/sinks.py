@@ -11,8 +11,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from penstock.errors import Fenced, PenstockError, Rejected, Unavailable
-from penstock.interfaces import Counts, LaneKey, Progress, Receipt
 from penstock.plan import REPLAY
+from penstock.records import Counts, LaneKey, Progress, Receipt
 from penstock.testing.conformance.sink_store import (
     THREE,
     SinkStore,

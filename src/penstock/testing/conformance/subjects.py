@@ -12,8 +12,8 @@ from uuid import UUID
 import polars as pl
 
 from penstock import contract as ps
-from penstock.interfaces import Counts, LaneKey, Position, Progress, Step
 from penstock.plan import Lane
+from penstock.records import Counts, LaneKey, Position, Progress, Step
 
 KEY = LaneKey("shop", "log-1", "orders_placed", "people@store")
 """Under what the suites keep progress."""
