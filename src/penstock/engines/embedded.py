@@ -99,7 +99,7 @@ class Embedded:
                 take_over=self._options.take_over,
                 revive=systems.revive,
             )
-            beat = ownership.start(self._stop)
+            beat = self._thread("leases", lambda: ownership.run(self._stop))
             threads = self._start(segments, systems, ownership)
             upkeep = Upkeep(segments, systems, self.board)
             threads.append(self._thread("upkeep", lambda: upkeep.run(self._stop)))

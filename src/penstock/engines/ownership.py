@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from threading import Condition, Thread
+from threading import Condition
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -108,12 +108,6 @@ class Ownership:
             with self._changed:
                 self._changed.wait_for(lambda: self._due, BEAT)
                 self._due = False
-
-    def start(self, stop: Stop) -> Thread:
-        """Run the heartbeat on a thread of its own."""
-        thread = Thread(target=self.run, args=(stop,), name="leases", daemon=True)
-        thread.start()
-        return thread
 
     def _reconnect(self) -> None:
         try:
