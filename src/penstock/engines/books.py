@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from penstock import faults
+from penstock.errors import Refused
 from penstock.home import batches, ledger, letters
 from penstock.home.batches import OpenBatch
 from penstock.home.latency import Histogram
@@ -111,10 +112,24 @@ class Books:
         with self._home.transaction() as cursor:
             letters.record(cursor, batch, lanes, dead, records)
 
-    def enter(self, moved: Sequence[Moved]) -> None:
-        """Make the ledger agree with what the stores hold, as claimed."""
+    def enter(self, moved: Sequence[Moved], holds_rows: Callable[[str], bool]) -> None:
+        """Make the ledger agree with what the stores hold, as claimed.
+
+        Args:
+            moved: Where the lanes stand.
+            holds_rows: Whether there are any rows where a lane writes.
+
+        Raises:
+            Refused: A store has a lane's rows and no progress: written again, they were doubled.
+        """
         with self._home.transaction() as cursor:
-            ledger.align(cursor, [self._closing(step) for step in moved])
+            for step in ledger.align(cursor, [self._closing(step) for step in moved]):
+                if step.progress.next == 0 and holds_rows(step.key.lane):
+                    raise Refused(
+                        f"lane {step.key.lane!r} has written rows, but penstock.progress in its "
+                        "store knows nothing of it any more. Restore that table from a backup; "
+                        "or empty what the lane writes to, to write the log's records once more"
+                    )
 
     def close(self, batch: OpenBatch, moved: Sequence[Moved], lanes: Collection[str]) -> None:
         """Enter what moved, and close the batch for these lanes."""

@@ -21,6 +21,7 @@ from penstock.records import Letter
 if TYPE_CHECKING:
     from penstock.engines.feed import Feed
     from penstock.home.batches import OpenBatch
+    from penstock.interfaces import Sink
     from penstock.plan import MicroBatch, Outcome
 
 Planner = Callable[["MicroBatch", "OpenBatch", Mapping[str, worker.Starts]], "Outcome"]
@@ -57,7 +58,7 @@ class Coordinator:
 
         Called once all lanes are claimed and before any new batch is read.
         """
-        self._books.enter(self._standing())
+        self._books.enter(self._standing(), self._holds_rows)
         for found in self._books.pending():
             lanes = [name for name in found.lanes if name in self._writers]
             owing = {n: self._writers[n].starts for n in lanes if self._owes(n, found)}
@@ -66,6 +67,9 @@ class Coordinator:
                 micro = feed.reread(batch.spans)
                 self.write(batch, micro, plan(micro, batch, owing))
             self._books.close(found, (), lanes)
+
+    def _holds_rows(self, lane: str) -> bool:
+        return self._writers[lane].submit(_any_rows).result()
 
     def _standing(self) -> list[Moved]:
         return [
@@ -185,3 +189,7 @@ class Coordinator:
     def _away(errors: Mapping[str, PenstockError], down: dict[str, Unavailable]) -> None:
         raise_final(list(errors.values()))
         down.update({n: e for n, e in errors.items() if isinstance(e, Unavailable)})
+
+
+def _any_rows(sink: Sink) -> bool:
+    return any(frame.height for frame in sink.positions())

@@ -11,6 +11,7 @@ import polars as pl
 
 from penstock.contract import encode, encode_key
 from penstock.engines.rowset import SCHEMA, RowSet, differences
+from penstock.errors import Refused
 from penstock.plan import MicroBatch
 from penstock.records import WHOLE, Limits, Span
 
@@ -135,6 +136,19 @@ def _expected(standing: Standing, rows: pl.DataFrame) -> pl.DataFrame:
 
 def _lane(standing: Standing, expected: RowSet, bases: Mapping[int, int]) -> Compared:
     result = Compared()
+    try:
+        _compare(standing, expected, bases, result)
+    except Refused as error:
+        store = standing.lane.store
+        result.differences.append(
+            f"table {standing.lane.table!r} of store {store!r} cannot be read: {error}"
+        )
+    return result
+
+
+def _compare(
+    standing: Standing, expected: RowSet, bases: Mapping[int, int], result: Compared
+) -> None:
     with RowSet() as found:
         for frame in standing.sink.positions():
             kept = _found(standing, frame, bases)
@@ -146,7 +160,6 @@ def _lane(standing: Standing, expected: RowSet, bases: Mapping[int, int]) -> Com
             if real.height:
                 result.differences.append(_words(standing, real.row(0, named=True)))
                 break
-    return result
 
 
 def _found(standing: Standing, rows: pl.DataFrame, bases: Mapping[int, int]) -> pl.DataFrame:

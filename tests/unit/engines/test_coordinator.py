@@ -56,7 +56,7 @@ class MemoryBooks(Books):
         for lane in lanes:
             self.dead[batch.id, lane] = [letter for letter in dead if lane in letter.lanes]
 
-    def enter(self, moved: Sequence[Moved]) -> None:
+    def enter(self, moved: Sequence[Moved], holds_rows: object = None) -> None:
         for step in moved:
             self.tails[step.lane, step.partition] = step.progress
 

@@ -252,7 +252,8 @@ class PostgresqlSink:
                 "nothing was written. Restore it, or start again for what can be done"
             )
         found = findings(self._table, relation)
-        found += [f"column {c.name!r} is missing: add it" for c in self._table.missing(relation)]
+        gone = [c.name for c in self._table.missing(relation) if not c.required]
+        found += [f"column {name!r} is missing: add it" for name in gone]
         refuse(self._table, found)
 
 
