@@ -10,7 +10,7 @@ from penstock.home.replays import ReplayLog
 from penstock.plan import REPLAY
 
 if TYPE_CHECKING:
-    from penstock.engines.segment import SegmentRun
+    from penstock.engines.segment import SegmentRun, Standing
     from penstock.engines.systems import Systems
     from penstock.home.database import Home
     from penstock.interfaces import Log
@@ -29,9 +29,16 @@ class Idleness:
         self._systems = systems
         self._logs: dict[str, Log] = {}
         self._home: Home | None = None
+        self._standing: list[Standing | None] = []
 
     def reached(self) -> bool:
-        """Whether every lane has taken everything; False while a system is away."""
+        """Whether every lane has taken everything; False while a system is away.
+
+        The logs are asked only when no lane has moved since the last look.
+        """
+        before, self._standing = self._standing, [run.standing() for run in self._runs]
+        if self._standing != before or None in before:
+            return False
         try:
             # Upstream first: what a finished segment wrote is all that the next one will read.
             return all(self._done(run) for run in self._runs)

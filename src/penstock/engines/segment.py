@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from penstock.engines.ownership import Ownership
 
+Standing = list[dict[int, int]]
+"""For each lane the next offset of each partition."""
+
 PATIENCE = 1.0
 """Seconds between two looks while no partition is held."""
 
@@ -80,6 +83,11 @@ class SegmentRun:
         moving = self._moving
         if moving is not None:
             moving.interrupt()
+
+    def standing(self) -> Standing | None:
+        """Tell where the lanes are; None while they do not move."""
+        moving = self._moving
+        return None if moving is None else [writer.starts for writer in moving.writers]
 
     def reached(self, ends: Mapping[int, int]) -> bool:
         """Whether every lane has taken everything before these ends, of the partitions held."""

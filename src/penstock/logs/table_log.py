@@ -35,12 +35,16 @@ _ROWS = sql.SQL(
     ' WHERE partition = {partition} AND "offset" >= {start} AND "offset" < {end}'
 )
 
-_SIZES = sql.SQL(
-    'SELECT "offset" + 1 FROM (SELECT "offset", sum(coalesce(octet_length(value), 0)'
+_CUT = sql.SQL(
+    'SELECT "offset" FROM (SELECT "offset", sum(coalesce(octet_length(value), 0)'
     ' + coalesce(octet_length(key), 0)) OVER (ORDER BY "offset") AS size FROM {table}'
     ' WHERE partition = {partition} AND "offset" >= {start} AND "offset" < {end}) s'
-    " WHERE size <= {bytes} ORDER BY 1 DESC LIMIT 1"
+    " WHERE size > {bytes} LIMIT 1"
 )
+"""The first record that is too much; the server reads no further."""
+
+_WORTHWHILE = 4
+"""A read that surely fits is taken when it has at least this part of the records asked for."""
 
 
 class TableLog:
@@ -148,12 +152,15 @@ class TableLog:
         span, largest = heads[partition]
         end = min(span.end, start + limits.records)
         if largest * (end - start) > limits.bytes:
-            end = self._end_by_size(partition, Span(start, end), limits.bytes)
-            return Span(start, end), limits.bytes
+            fitting = limits.bytes // largest
+            if fitting * _WORTHWHILE < limits.records:
+                end = self._end_by_size(partition, Span(start, end), limits.bytes)
+                return Span(start, end), limits.bytes
+            end = start + fitting
         return Span(start, end), largest * (end - start)
 
     def _end_by_size(self, partition: int, span: Span, size: int) -> int:
-        statement = _SIZES.format(
+        statement = _CUT.format(
             table=self._entry.table,
             partition=sql.Literal(partition),
             start=sql.Literal(span.start),
@@ -162,7 +169,7 @@ class TableLog:
         )
         with connection.errors():
             row = self._session.execute(statement).fetchone()
-        return row[0] if row else span.start + 1
+        return max(span.start + 1, row[0]) if row else span.end
 
     def _select(self, partition: int, span: Span) -> sql.Composed:
         return _ROWS.format(
