@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import psycopg
 
-from penstock.errors import PenstockError, Refused, Rejected, Unavailable
+from penstock.errors import Fenced, PenstockError, Refused, Rejected, Unavailable
 
 DEFAULT_SCHEMA = "public"
 
@@ -41,6 +41,7 @@ _EXACT: dict[str, type[PenstockError]] = {
     "55006": Unavailable,  # object in use
     "55P03": Unavailable,  # lock time-out
     "57P04": Refused,  # the database was dropped
+    "PSF01": Fenced,  # raised by penstock.move_progress and its like
 }
 
 _CLASSES: dict[str, type[PenstockError]] = {
@@ -51,6 +52,7 @@ _CLASSES: dict[str, type[PenstockError]] = {
     "53": Unavailable,  # disk full, out of memory, too many connections
     "57": Unavailable,  # shutdown, crash, cancelled
     "58": Unavailable,  # input/output
+    "PS": Refused,  # Penstock's own functions
 }
 
 _REFUSED = re.compile("0[ABFLPZ]|2[01456-8BDF]|34|3[BDF]|42|5[45]|72|F0|HV|XX")
@@ -139,7 +141,7 @@ def connect_error(url: str, words: str) -> PenstockError:
 
 
 def code_class(sqlstate: str | None) -> type[PenstockError]:
-    """Tell which of `Unavailable`, `Rejected` and `Refused` an SQLSTATE means.
+    """Tell which of `Unavailable`, `Rejected`, `Refused` and `Fenced` an SQLSTATE means.
 
     Args:
         sqlstate: Five characters, or None when the connection broke without one.
