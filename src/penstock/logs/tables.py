@@ -213,6 +213,15 @@ def _evade_view(session: psycopg.Connection[Any], entry: Entry) -> None:
         )
 
 
+def refuse_shrinking(entry: Entry, existing: int, asked: int) -> None:
+    """Raise `Refused` when a log has more partitions than it shall have."""
+    if asked < existing:
+        raise Refused(
+            f"{entry.kind} {entry.name!r} has {existing} partitions and cannot shrink to "
+            f"{asked}; write partitions={existing}"
+        )
+
+
 def _agree(session: psycopg.Connection[Any], entry: Entry, wanted: Wanted) -> None:
     if wanted.pipeline != entry.pipeline:
         raise Refused(
@@ -221,11 +230,7 @@ def _agree(session: psycopg.Connection[Any], entry: Entry, wanted: Wanted) -> No
         )
     existing = partitions(session, entry)
     asked = wanted.partitions or existing or 1
-    if asked < existing:
-        raise Refused(
-            f"{entry.kind} {entry.name!r} has {existing} partitions and cannot shrink to "
-            f"{asked}; write partitions={existing}"
-        )
+    refuse_shrinking(entry, existing, asked)
     for partition in range(existing, asked):
         session.execute(
             "INSERT INTO penstock.log_heads (id, partition) VALUES (%s, %s)",

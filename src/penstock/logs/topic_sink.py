@@ -58,6 +58,7 @@ class TopicSink:
             existing = tables.partitions(self._connected(), found) if found else 0
         if found is None:
             return [f"create topic {self._lane.table!r} with {self._lane.partitions} partitions"]
+        tables.refuse_shrinking(found, existing, self._lane.partitions)
         if existing < self._lane.partitions:
             added = self._lane.partitions - existing
             return [f"add {added} partitions to topic {self._lane.table!r}, which has {existing}"]

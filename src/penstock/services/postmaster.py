@@ -158,12 +158,12 @@ def process(cluster: Cluster) -> psutil.Process | None:
         return None
 
 
-def tail(log: Path, lines: int = 12) -> str:
-    """Return the last lines of a log."""
+def tail(log: Path, lines: int = 12, start: int = 0) -> str:
+    """Return the last lines of a log, of those after the byte `start`."""
     if not log.exists():
         return "(no log)"
     with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 8192))
+        file.seek(max(start, log.stat().st_size - 8192))
         text = file.read().decode(errors="replace")
     return "\n".join(text.splitlines()[-lines:])
 
@@ -303,13 +303,15 @@ def _end_of_start(cluster: Cluster, before: int) -> Refused | Unavailable:
     vanished = not said or (b"starting PostgreSQL" in said and b"system is shut down" not in said)
     if vanished or b"was terminated by signal 9" in said:
         return Unavailable(f"PostgreSQL in {cluster.data} was killed while it started; try again")
-    return _failure(f"PostgreSQL in {cluster.data} does not start", tail(cluster.log))
+    fact = f"PostgreSQL in {cluster.data} does not start"
+    remedy = "Mend that, restore the folder from a backup, or move it away to begin anew"
+    return _failure(fact, tail(cluster.log, start=before), remedy)
 
 
-def _failure(fact: str, words: str) -> Refused | Unavailable:
+def _failure(fact: str, words: str, remedy: str = "") -> Refused | Unavailable:
     if "No space left on device" in words:
         return Unavailable(f"{fact}: the disk is full. Make room. It said:\n{words}")
-    return Refused(f"{fact}. It said:\n{words}")
+    return Refused(f"{fact}. It said:\n{words}\n{remedy}".rstrip())
 
 
 def _sync(directory: Path) -> None:
