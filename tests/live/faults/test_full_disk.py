@@ -1,0 +1,66 @@
+"""A disk that is full for a while: the run waits and says so, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.live.project import Project
+
+PROGRAM = """
+import penstock as ps
+
+class User(ps.Contract):
+    id: str = ps.key()
+    note: str
+
+pipeline = ps.Pipeline("people")
+source = ps.Generator(User, rows=4000, rate=1000)
+users = pipeline.source(source, User, land="raw").topic("users")
+users.sink("users", store="one")
+users.sink("all_users", store="two", mode="append")
+"""
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small disk of its own."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200m,mode=755", "tmpfs", str(path)]
+    if done := subprocess.run(mount, capture_output=True, check=False).stderr:
+        pytest.skip(f"a small disk cannot be mounted here: {done.decode()}")
+    yield path
+    subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def test_a_full_disk_is_waited_for(tmp_path: Path, disk: Path) -> None:
+    project = Project(tmp_path, "")
+    project.environment = {"PENSTOCK_DATA": str(disk / "data"), "PENSTOCK_PROFILE": "embedded"}
+    project.write(PROGRAM)
+    project.penstock("services", "up")
+    try:
+        process = project.start("run", "program.py", "--until-idle")
+        time.sleep(1.5)  # in the middle of the run; any moment will do
+        ballast = disk / "ballast"
+        with ballast.open("wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(1 << 16))
+            except OSError:
+                pass
+        time.sleep(2.5)
+        ballast.unlink()
+        _, said = process.communicate(timeout=90)
+        assert process.returncode == 0, said.decode()
+        assert b"waiting" in said
+        project.balance()
+    finally:
+        project.penstock("services", "down")
