@@ -63,7 +63,7 @@ def decode(spec: ContractSpec, values: pl.Series, framing: Framing = PLAIN) -> D
     """
     pieces = cut(values, framing)
     failures = [Failure(row, index, p.cause()) for row, index, p in pieces.problems]
-    rows = _fast(spec, pieces, failures)
+    rows = _documents(spec, pieces, failures)
     if pieces.parsed:
         read = partial(exact.record, fields=spec.fields)
         slow = _slow(spec, pieces.parsed, read, failures)
@@ -72,8 +72,11 @@ def decode(spec: ContractSpec, values: pl.Series, framing: Framing = PLAIN) -> D
     return Decoded(rows, sorted(failures, key=lambda f: (f.row, f.index)))
 
 
-def _fast(spec: ContractSpec, pieces: Pieces, failures: list[Failure]) -> pl.DataFrame:
-    """Decode documents by columns, those in doubt one by one."""
+def _documents(spec: ContractSpec, pieces: Pieces, failures: list[Failure]) -> pl.DataFrame:
+    """Decode documents by columns; a few, and those in doubt, one by one."""
+    if len(pieces.documents) <= fast.FEW:
+        every = zip(pieces.rows, pieces.indexes, pieces.documents, strict=True)
+        return _slow(spec, every, partial(exact.decode, fields=spec.fields), failures)
     table = fast.read(spec, pieces.documents)
     unsound = [at for at in table.doubtful if not exact.sound(pieces.documents[at], spec.fields)]
     rows = table.rows

@@ -29,6 +29,9 @@ from penstock.contract.spec import ContractSpec
 from penstock.contract.structs import decoder
 from penstock.contract.types import Field, NestedType
 
+FEW = 64
+"""Up to so many documents `exact` is faster: queries over columns cost the same for any number."""
+
 SPACE = r"[ \t\r\n]*"
 ESCAPED_NAME = rf'\\.[^"\\]*"{SPACE}:'
 AWKWARD_NAME = r'["\\\x00-\x1f]|\A[\s,:\]}]|\A\z'

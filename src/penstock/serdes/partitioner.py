@@ -5,10 +5,13 @@ from __future__ import annotations
 import polars as pl
 
 MASK = 0xFFFFFFFF
+POSITIVE = 0x7FFFFFFF
 MULTIPLIER = 0x5BD1E995
 SEED = 0x9747B28C
 LONG = 256
 """Keys of more bytes are hashed one by one: a column step for each four bytes would not pay."""
+FEW = 128
+"""Nor would it for so few keys."""
 
 
 def partition_of(keys: pl.Series, partitions: int) -> pl.Series:
@@ -20,17 +23,18 @@ def partition_of(keys: pl.Series, partitions: int) -> pl.Series:
     """
     if partitions == 1:
         return pl.zeros(len(keys), pl.Int32, eager=True).alias("partition")
+    if len(keys) <= FEW:
+        numbers = [(murmur2(key) & POSITIVE) % partitions for key in keys.to_list()]
+        return pl.Series("partition", numbers, dtype=pl.Int32)
     frame = pl.DataFrame({"key": keys}).with_row_index("at")
     groups = frame.group_by(pl.col("key").bin.size().alias("size"))
     hashed = [
         pl.DataFrame({"at": group["at"], "hash": _hashes(group["key"], int(str(size)))})
         for (size,), group in groups
     ]
-    if not hashed:
-        return pl.Series("partition", [], dtype=pl.Int32)
-    positive = pl.col("hash") & 0x7FFFFFFF
-    numbers = pl.concat(hashed).sort("at").select((positive % partitions).cast(pl.Int32))
-    return numbers.to_series().alias("partition")
+    positive = pl.col("hash") & POSITIVE
+    every = pl.concat(hashed).sort("at").select((positive % partitions).cast(pl.Int32))
+    return every.to_series().alias("partition")
 
 
 def murmur2(data: bytes) -> int:

@@ -11,6 +11,8 @@ from penstock.records import Cause
 
 from .everything import GOOD, Everything, document
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 SPEC = ps.spec(Everything)
 
 

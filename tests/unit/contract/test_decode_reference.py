@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,8 @@ from penstock.interfaces import Framing
 
 from .everything import GOOD, Everything, document
 from .reference import everything
+
+pytestmark = pytest.mark.usefixtures("each_way")
 
 SPEC = ps.spec(Everything)
 

@@ -9,6 +9,8 @@ from penstock.records import WHOLE
 
 from .everything import Everything, document
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 SPEC = ps.spec(Everything)
 RECORDS = Framing(path=("data", "records"), many=True)
 
