@@ -21,7 +21,7 @@ from penstock.engines.status import Board
 from penstock.engines.stopping import Stop
 from penstock.engines.systems import ROOT, Systems
 from penstock.engines.upkeep import Upkeep
-from penstock.errors import Unavailable
+from penstock.errors import PenstockError, Unavailable
 from penstock.faults import Stopped
 
 if TYPE_CHECKING:
@@ -65,9 +65,10 @@ class Embedded:
         self._asked = False
         self._stop = Stop()
         self._errors: list[BaseException] = []
+        self._broken = False
         self._runs: list[SegmentRun] = []
-        self._sources: list[Thread] = []
-        self._interrupts: list[Callable[[], None]] = []
+        self._sources: list[SourceRun] = []
+        self._polling: list[Thread] = []
 
     def stop(self) -> None:
         """Ask for an end after the micro-batches under way; safe in a signal handler."""
@@ -78,7 +79,8 @@ class Embedded:
 
         Raises:
             CheckError: The program cannot start on this profile.
-            PlanFailed, Refused: A segment stopped for good; the others were stopped in order.
+            PlanFailed, Refused: A segment or source stopped for good; the others went on until the
+                run's end.
             Unavailable: Home cannot be reached at the start.
         """
         segments = preparing.compiled(self._pipeline, self._profile)
@@ -107,8 +109,8 @@ class Embedded:
                 self._watch(systems)
             finally:
                 self._stop.set()
-                for interrupt in self._interrupts:
-                    interrupt()
+                for part in self._parts:
+                    part.interrupt()
                 for thread in threads:
                     thread.join()
                 ownership.recheck()
@@ -136,14 +138,25 @@ class Embedded:
             )
             if segment.source is not None and self._options.sources:
                 source = SourceRun(place, segment.source, ownership)
-                self._interrupts.append(source.interrupt)
-                self._sources.append(self._thread(f"source {segment.name}", source.run))
+                self._sources.append(source)
+                self._polling.append(self._part(f"source {segment.name}", source))
             if self._options.segments:
                 run = SegmentRun(place, ownership)
-                self._interrupts.append(run.interrupt)
                 self._runs.append(run)
-                threads.append(self._thread(f"segment {segment.name}", run.run))
-        return threads + self._sources
+                threads.append(self._part(f"segment {segment.name}", run))
+        return threads + self._polling
+
+    def _part(self, name: str, part: SegmentRun | SourceRun) -> Thread:
+        """Run a segment or source; a fault that is final stops it alone."""
+
+        def work() -> None:
+            try:
+                part.run()
+            except PenstockError as error:
+                self._errors.append(error)
+                part.give_up(str(error))
+
+        return self._thread(name, work)
 
     def _thread(self, name: str, work: Callable[[], None]) -> Thread:
         def body() -> None:
@@ -153,6 +166,7 @@ class Embedded:
                 pass
             except BaseException as error:
                 self._errors.append(error)
+                self._broken = True
 
         thread = Thread(target=body, name=name, daemon=True)
         thread.start()
@@ -163,7 +177,7 @@ class Embedded:
         limit = self._options.for_seconds
         deadline = None if limit is None else time.monotonic() + limit
         with closing(Idleness(self._runs, systems)) as idleness:
-            while not (self._asked or self._errors):
+            while not (self._asked or self._broken or self._all_stopped()):
                 if deadline is not None and time.monotonic() > deadline:
                     return
                 if self._ends_by_itself() and idleness.reached():
@@ -172,4 +186,11 @@ class Embedded:
 
     def _ends_by_itself(self) -> bool:
         ends = self._options.until_idle or self._options.run_id is not None
-        return ends and not any(thread.is_alive() for thread in self._sources)
+        return ends and not any(thread.is_alive() for thread in self._polling)
+
+    def _all_stopped(self) -> bool:
+        return all(part.stopped for part in self._parts)
+
+    @property
+    def _parts(self) -> tuple[SegmentRun | SourceRun, ...]:
+        return (*self._sources, *self._runs)

@@ -32,19 +32,22 @@ class Idleness:
         self._standing: list[Standing | None] = []
 
     def reached(self) -> bool:
-        """Whether every lane has taken everything; False while a system is away.
+        """Whether every lane still at work has taken everything; False while a system is away.
 
         The logs are asked only when no lane has moved since the last look.
         """
-        before, self._standing = self._standing, [run.standing() for run in self._runs]
+        before, self._standing = self._standing, [run.standing() for run in self._going()]
         if self._standing != before or None in before:
             return False
         try:
             # Upstream first: what a finished segment wrote is all that the next one will read.
-            return all(self._done(run) for run in self._runs)
+            return all(self._done(run) for run in self._going())
         except Unavailable:
             self.close()
             return False
+
+    def _going(self) -> list[SegmentRun]:
+        return [run for run in self._runs if not run.stopped]
 
     def _done(self, run: SegmentRun) -> bool:
         segment = run.place.segment

@@ -35,6 +35,8 @@ class SegmentRun:
         self.place = place
         self._ownership = ownership
         self._moving: Moving | None = None
+        self.stopped = False
+        """Whether it stopped for good, by a fault that waiting does not mend."""
         for lane in place.segment.lanes:
             place.board.add_lane(place.segment.name, lane.name)
 
@@ -77,6 +79,11 @@ class SegmentRun:
             self._moving.run()
         finally:
             self._moving = None
+
+    def give_up(self, reason: str) -> None:
+        """Say why it stopped for good; the other segments go on."""
+        self.stopped = True
+        self._say(State.STOPPED, reason)
 
     def interrupt(self) -> None:
         """Form anew: the partitions held have changed, or all shall end."""

@@ -35,6 +35,8 @@ class SourceRun:
         self._options = place.options
         self._lease = f"source:{place.segment.name}"
         self._lost = Stop()
+        self.stopped = False
+        """Whether it stopped for good, by a fault that waiting does not mend."""
         place.board.add_source(place.segment.name, source.describe())
 
     def run(self) -> None:
@@ -50,6 +52,11 @@ class SourceRun:
                 self._say(State.WAITING, str(error))
                 self._place.stop.wait(next(waits))
                 self._place.revive()
+
+    def give_up(self, reason: str) -> None:
+        """Say why it stopped for good; the segments go on."""
+        self.stopped = True
+        self._say(State.STOPPED, reason)
 
     def interrupt(self) -> None:
         """Look at the lease again, or end."""

@@ -27,6 +27,10 @@ class State(StrEnum):
     WAITING = "waiting"
     STANDING_BY = "standing by"
     FINISHED = "finished"
+    STOPPED = "stopped"
+
+
+_LEVELS = {State.WAITING: "warning", State.STOPPED: "error"}
 
 
 @dataclass(frozen=True)
@@ -178,7 +182,7 @@ class Board:
             self._state(f"source of {landing}", state, reason, landing=landing)
 
     def _state(self, who: str, state: State, reason: str, **fields: object) -> None:
-        level = "warning" if state is State.WAITING else "info"
+        level = _LEVELS.get(state, "info")
         message = f"{who} is {state}" + (f": {reason}" if reason else "")
         self.say(state.name.lower(), message, level, reason=reason, **fields)
 

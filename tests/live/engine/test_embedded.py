@@ -225,6 +225,25 @@ def test_a_map_that_fails_whole_stops_the_run_with_its_error(place: Place) -> No
     assert place.rows("SELECT sum(records) FROM penstock.ledger") == [(None,)]
 
 
+def test_a_segment_that_stops_leaves_the_others_at_work(place: Place) -> None:
+    def wrong(rows: pl.DataFrame) -> pl.DataFrame:
+        if rows["name"].str.starts_with("p").any():
+            raise ValueError("never works")
+        return rows
+
+    pipeline = ps.Pipeline("two")
+    people_read = pipeline.source(Given.records(*people(100)), Person, land="raw")
+    people_read.sink("good", store="one", mode="append")
+    people_read.topic("people").map(wrong, Person).sink("bad", store="one")
+    other = pipeline.source(Given.records(*people(70)), Person, land="other")
+    other.sink("other", store="one", mode="append")
+    with pytest.raises(PlanFailed, match="never works"):
+        place.run(pipeline)
+    assert place.rows("SELECT count(*) FROM one.good") == [(100,)]
+    assert place.rows("SELECT count(*) FROM one.other") == [(70,)]
+    assert place.rows("SELECT count(*) FROM one.bad") == [(0,)]
+
+
 def test_a_misspelt_column_is_found_before_any_record(place: Place) -> None:
     with pytest.raises(CheckError, match="nme"):
         place.run(program(Given.records(*people(1)), lambda rows: rows.select("nme", "age")))
