@@ -16,11 +16,12 @@ demo: $(VENV)/.run  ## poll an API, land, stream, write: exact, balanced rows in
 test: check  ## every gate and every test (12 minutes at most on 2 cores)
 	$(BIN)/python -m pytest -m "not slow"
 
-check: $(VENV)/.dev  ## the gates: lint, format, types, import directions
+check: $(VENV)/.dev  ## the gates: lint, format, types, import directions, docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/docs/test_budgets.py tests/docs/test_links.py tests/docs/test_reference.py
 
 crash: $(VENV)/.dev  ## the long crash runs
 	$(BIN)/python -m pytest -m slow --timeout 3600
