@@ -81,23 +81,15 @@ def test_hostile_names_work(project: Project) -> None:
     assert landing in project.penstock("deadletters", "list").stdout.decode()
     assert topic in project.penstock("status").stdout.decode()
     assert project.json("deadletters", "replay", f"lane={topic}@log")["replayed"] == 1
-    project.run()
-    project.balance()
 
 
 @pytest.mark.parametrize(
     ("what", "said", "code"),
     [
         ({"pipeline": "a\nb"}, "control characters", 2),
-        ({"pipeline": " "}, "empty", 2),
         ({"landing": "a" * 64}, "64 bytes", 2),
-        ({"topic": "ä" * 32}, "64 bytes", 2),
-        ({"store": "log"}, "choose another", 2),
-        ({"names": ["a" * 64]}, "64 bytes", 2),
         ({"columns": ["a" * 64]}, "64 bytes", 1),
-        ({"columns": ["_order"]}, "_order", 2),
         ({"columns": ["a b"]}, "is no Python name", 2),
-        ({"columns": ["a\nb"]}, "is no Python name", 2),
         ({"columns": ["xmin"]}, "rename the field", 1),
     ],
 )

@@ -29,16 +29,6 @@ ACTS = {
         "was dropped",
         "DELETE FROM penstock.progress WHERE lane = 'users@one'",
     ),
-    "column dropped": (
-        "ALTER TABLE one.all_users RENAME n TO m",
-        "column 'n' bigint is missing",
-        "ALTER TABLE one.all_users RENAME m TO n",
-    ),
-    "type changed": (
-        "ALTER TABLE one.users ALTER n TYPE text",
-        "column 'n' is text, not bigint",
-        "ALTER TABLE one.users ALTER n TYPE bigint USING n::bigint",
-    ),
     "a foreign NOT NULL": (
         "ALTER TABLE one.users ADD must text; UPDATE one.users SET must = '';"
         "ALTER TABLE one.users ALTER must SET NOT NULL",

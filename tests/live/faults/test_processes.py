@@ -1,0 +1,69 @@
+"""Processes and sessions that are stopped, killed and cut off while records flow."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+
+from tests.live.project import Project
+
+PROGRAM = """
+import penstock as ps
+
+class User(ps.Contract):
+    id: str = ps.key()
+    n: int
+
+pipeline = ps.Pipeline("people")
+source = ps.Generator(User, rows={rows}, rate={rate})
+users = pipeline.source(source, User, land="raw").topic("users", partitions=3)
+users.sink("users", store="one")
+users.sink("all_users", store="two", mode="append")
+"""
+CUT_OFF = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE application_name LIKE 'penstock:%' AND datname = current_database()
+ORDER BY random() LIMIT 4
+"""
+COUNTED = "SELECT (SELECT count(*) FROM one.users), (SELECT count(*) FROM two.all_users)"
+
+
+def flowing(project: Project) -> bool:
+    made = project.rows("SELECT to_regclass('one.users') IS NOT NULL") == [(True,)]
+    return made and project.rows("SELECT 1 FROM one.users LIMIT 1") == [(1,)]
+
+
+def test_a_stopped_process_wakes_up_after_its_successor(project: Project) -> None:
+    project.write(PROGRAM.format(rows=4000, rate=1000))
+    first = project.start("run", "program.py", "--until-idle")
+    while not flowing(project):
+        assert first.poll() is None
+        time.sleep(0.02)
+    first.send_signal(signal.SIGSTOP)
+    try:
+        project.run("--take-over")
+    finally:
+        first.send_signal(signal.SIGCONT)
+    out, err = first.communicate(timeout=60)
+    assert first.returncode == 0, err.decode()
+    assert b"Traceback" not in out + err
+    project.balance()
+    assert project.rows(COUNTED) == [(4000, 4000)]
+
+
+def test_sessions_are_cut_off_and_processes_killed_at_random(project: Project) -> None:
+    project.write(PROGRAM.format(rows=60_000, rate="None"))
+    chance = random.Random(3)
+    for _ in range(3):
+        process = project.start("run", "program.py", "--until-idle")
+        time.sleep(1 + chance.random())
+        project.rows(CUT_OFF)
+        time.sleep(chance.random() / 2)
+        project.rows(CUT_OFF)
+        time.sleep(chance.random() / 2)
+        process.kill()
+        process.communicate()
+    project.run()
+    project.balance()
+    assert project.rows(COUNTED) == [(60_000, 60_000)]
