@@ -29,7 +29,7 @@ from penstock.contract.spec import ContractSpec
 from penstock.contract.structs import decoder
 from penstock.contract.types import Field, NestedType
 
-FEW = 64
+FEW = 100
 """Up to so many documents `exact` is faster: queries over columns cost the same for any number."""
 
 SPACE = r"[ \t\r\n]*"

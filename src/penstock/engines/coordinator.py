@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import as_completed
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from penstock import faults
@@ -107,6 +108,7 @@ class Coordinator:
         moved = self._commit(batch, micro, outcome.letters, staged, down)
         faults.point("committed")
         self._visible()
+        moved = _timed(parts, moved)
         self._books.close(batch, moved, [name for name in batch.lanes if name not in down])
         faults.point("closed")
         self._moved(moved)
@@ -193,3 +195,9 @@ class Coordinator:
 
 def _any_rows(sink: Sink) -> bool:
     return any(frame.height for frame in sink.positions())
+
+
+def _timed(parts: Mapping[str, Part], moved: Sequence[Moved]) -> list[Moved]:
+    """Reckon latencies only now, so that the next batch does not wait for it."""
+    lanes = groupby(moved, key=lambda step: step.lane)
+    return [step for lane, steps in lanes for step in parts[lane].timed(list(steps))]

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from penstock.home.batches import OpenBatch
     from penstock.plan import MicroBatch, Outcome
 
-MOST_BYTES = 4 << 20
+MOST_BYTES = 5 << 20
 """The most that one micro-batch reads: enough to be fast, little enough to hold several."""
 
 _LARGE = 1_000
 """Bytes of a large record: a limit of few records is one of few bytes, too."""
 
-DEEP = 3
+DEEP = 2
 """Micro-batches under way at once while the lanes are behind."""
 
 PAUSE = 0.5

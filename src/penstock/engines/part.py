@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,7 @@ class Part:
         self._tails = tails
         self._receipts: list[Receipt] = []
         self._staging = 0.0
+        self._visible_at: datetime | None = None
 
     def stage(self, sink: Sink) -> None:
         """Stage the rows; those that the store rejects become letters."""
@@ -104,8 +106,8 @@ class Part:
         steps = self._steps()
         began = time.monotonic()
         stored = sink.commit(self._receipts, steps)
+        self._visible_at = datetime.now(UTC)
         self.writer.took(self._staging + time.monotonic() - began)
-        latency = self._latency()
         self.writer.progress.update(stored)
         return [
             Moved(
@@ -113,7 +115,6 @@ class Part:
                 partition,
                 progress,
                 counts=progress.totals - steps[partition].before.totals,
-                latency=latency.get(partition, Histogram()),
             )
             for partition, progress in stored.items()
         ]
@@ -155,10 +156,13 @@ class Part:
         after = replace(before, next=span.end, totals=totals, last=last, plan=self._plan, tail=tail)
         return Step(before, after)
 
-    def _latency(self) -> dict[int, Histogram]:
-        if self._batch.replay:
-            return {}
-        return Histogram.since_by(self._rows.select("_partition", "_born"))
+    def timed(self, moved: Sequence[Moved]) -> list[Moved]:
+        """Add how long this lane's rows took from born to visible."""
+        if self._visible_at is None or self._batch.replay:
+            return list(moved)
+        rows = self._rows.select("_partition", "_born")
+        latency = Histogram.since_by(rows, self._visible_at)
+        return [replace(one, latency=latency.get(one.partition, Histogram())) for one in moved]
 
 
 def tails(batch: MicroBatch) -> dict[int, Tail]:
