@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from penstock.cli import drawing, text
+from penstock.engines.status import State
 from penstock.home import ledger
 from penstock.records import Counts, LaneKey
 
@@ -148,4 +149,7 @@ def _verdict(summary: Summary) -> str:
         return f"NOT balanced: {', '.join(wrong)}; `penstock reconcile` names the difference"
     dead = sum(done.counts.dead for done in summary.lanes.values())
     hint = "; `penstock deadletters list` groups the dead letters by cause" if dead else ""
-    return f"balanced: every record is accounted for, in {text.seconds(summary.seconds)}{hint}"
+    verdict = "balanced: every record is accounted for"
+    if any(lane.state is State.STOPPED for lane in summary.snapshot.lanes):
+        verdict = "balanced as far as it came: every record taken is accounted for"
+    return f"{verdict}, in {text.seconds(summary.seconds)}{hint}"

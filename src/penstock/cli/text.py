@@ -19,9 +19,9 @@ def fates(counts: Iterable[Counts]) -> list[str]:
     return ["written", *(name for name in rare if getattr(everything, name)), "dead"]
 
 
-def count(number: float) -> str:
-    """Write a count with thousands apart: 1 234 567 becomes `1,234,567`."""
-    return f"{number:,.0f}"
+def count(number: float | None) -> str:
+    """Write a count with thousands apart: 1 234 567 becomes `1,234,567`; `–` for none."""
+    return "–" if number is None else f"{number:,.0f}"
 
 
 def rate(per_second: float) -> str:

@@ -205,6 +205,7 @@ class Moving:
     def _grouped(self, desk: Desk, writers: Sequence[LaneWriter]) -> Group:
         place = self._place
         records = place.options.batch_records
+        self._say_lags(desk.feed, writers)
         moved = partial(self._moved, desk.feed)
         return Group(desk, list(writers), place.planning, records, moved)
 
@@ -212,10 +213,13 @@ class Moving:
         segment, board = self._place.segment.name, self._place.board
         for step in moved:
             board.moved(segment, step.lane, step.counts, step.latency)
-        for lane in {step.lane for step in moved}:
-            starts = self._writer(lane).starts
+        self._say_lags(feed, [self._writer(lane) for lane in {step.lane for step in moved}])
+
+    def _say_lags(self, feed: Feed, writers: Sequence[LaneWriter]) -> None:
+        for writer in writers:
+            starts = writer.starts
             behind = (max(0, end - starts.get(p, end)) for p, end in feed.ends.items())
-            board.lag(segment, lane, sum(behind))
+            self._place.board.lag(self._place.segment.name, writer.name, sum(behind))
 
     def _say(self, lane: str, state: State, reason: str = "") -> None:
         self._place.board.lane(self._place.segment.name, lane, state, reason)
@@ -240,6 +244,7 @@ class Moving:
                 bases = orders.bases(cursor, self._log_id, ends)
             replays = ReplayLog(homes[0], place.pipeline, place.segment.name, self._log_id)
             feed = Feed(log, replays, bases)
+            feed.ends = ends
             stack.callback(self._forget, feed)
             with self._changed:
                 self._feeds.append(feed)

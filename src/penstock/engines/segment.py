@@ -84,6 +84,8 @@ class SegmentRun:
         """Say why it stopped for good; the other segments go on."""
         self.stopped = True
         self._say(State.STOPPED, reason)
+        for lane in self.place.segment.lanes:
+            self.place.board.lag(self.place.segment.name, lane.name, None)
 
     def interrupt(self) -> None:
         """Form anew: the partitions held have changed, or all shall end."""

@@ -58,7 +58,7 @@ class LaneStatus:
         state: What it is doing.
         reason: Why it waits or stands by, in words; empty otherwise.
         since: When it entered this state.
-        lag: Records in the log that the lane has not taken yet.
+        lag: Records in the log that the lane has not taken yet; None before that is known.
         counts: What became of the records since the start of this run.
         p50: Median time from born to visible in seconds over the last minute; None before any.
         p99: The 99th percentile of the same.
@@ -69,7 +69,7 @@ class LaneStatus:
     state: State
     reason: str
     since: datetime
-    lag: int
+    lag: int | None
     counts: Counts
     p50: float | None
     p99: float | None
@@ -116,7 +116,7 @@ class _LaneMeter(_Stateful):
     def __init__(self) -> None:
         super().__init__()
         self.counts = Counts()
-        self.lag = 0
+        self.lag: int | None = None
         self.latencies: deque[tuple[float, Histogram]] = deque()
 
     def moved(self, counts: Counts, latency: Histogram) -> None:
@@ -191,8 +191,8 @@ class Board:
         with self._lock:
             self._lanes[segment, lane].moved(counts, latency)
 
-    def lag(self, segment: str, lane: str, records: int) -> None:
-        """So many records wait for a lane."""
+    def lag(self, segment: str, lane: str, records: int | None) -> None:
+        """So many records wait for a lane; None when nobody looks any more."""
         with self._lock:
             self._lanes[segment, lane].lag = records
 
