@@ -94,7 +94,8 @@ class Part:
             row = self._rows.row(number, named=True)
             position = Position(row["_partition"], row["_offset"], row["_index"])
             rule = f"the store rejects the row ({error.code})" if error.code else "rejected"
-            cause = Cause("store", rule, detail=str(error))
+            words = str(error)
+            cause = Cause("store", rule, value=words[:200], detail=words)
             self.letters.append(Letter(position, (self.writer.name,), cause))
             counted = REPLAY if REPLAY in self._batch.spans else position.partition
             self._counts[counted] += Counts(dead=1)
