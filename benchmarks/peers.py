@@ -59,13 +59,13 @@ PEERS = (
         "Bytewax",
         "bytewax_copy.py",
         ("bytewax==0.21.1", "psycopg[binary]==3.3.9", "msgspec==0.22.0"),
-        "hand-written COPY sink, rows and offsets not in one transaction; append",
+        "reads a file, not a log; hand-written COPY sink, rows and offsets apart; append",
     ),
     Peer(
         "Pathway",
         "pathway_postgres.py",
         ("pathway==0.33.0",),
-        "its own PostgreSQL sink, static mode; append",
+        "reads a file, not a log; its own PostgreSQL sink, static mode; append",
         by_parts=True,
     ),
 )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import platform
+import statistics
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import psycopg
@@ -15,6 +18,11 @@ import psycopg
 from benchmarks import floors, peers
 from benchmarks.records import write_ndjson
 from benchmarks.site import PROGRAMS, Site, site
+
+RUNS = 3
+"""Runs of what is short; the median counts."""
+
+VERSIONS = ("penstock", "polars", "pyarrow", "msgspec", "psycopg", "adbc-driver-postgresql")
 
 
 @dataclass(frozen=True)
@@ -87,12 +95,18 @@ def _peers(here: Site, rows: int) -> list[Result]:
 
 
 def whole_way(rows: int) -> list[Result]:
-    """Generator, landing, topic, table."""
+    """Generator, landing, topic, table; the median of three runs."""
+    runs = [_whole(rows) for _ in range(RUNS)]
+    rate, note = sorted(runs)[RUNS // 2]
+    note += "; runs: " + ", ".join(f"{one:,.0f}" for one, _ in runs)
+    return [Result("generator → landing → topic → table", rate, "records/s", note)]
+
+
+def _whole(rows: int) -> tuple[float, str]:
     with site() as here:
         took, said = here.pipeline("whole", "--until-idle", ROWS=str(rows))
     note = f"process {took.process:.0f} MB, database {took.database:.0f} MB"
-    rate = rows / said["seconds"]
-    return [Result("generator → landing → topic → table", rate, "records/s", note)]
+    return rows / said["seconds"], note
 
 
 def latency(rate: int, seconds: int) -> list[Result]:
@@ -123,20 +137,25 @@ def memory(sizes: Mapping[str, int]) -> list[Result]:
 
 def start() -> list[Result]:
     """From the start of `run` to the first row visible, the database already there."""
-    with site() as here:
-        cold = _first_row(here)
-        warm = _first_row(here, again=True)
+    colds, warms = [], []
+    for _ in range(RUNS):
+        with site() as here:
+            colds.append(_first_row(here))
+            took, _ = here.pipeline("start", "--until-idle")
+            warms.append(took.seconds)
     return [
-        Result("start of `run` → first row visible", cold, "s", "tables are created on the way"),
-        Result("start of `run` → idle, nothing to do", warm, "s", "second run, whole process"),
+        _median("start of `run` → first row visible", colds, "tables are created on the way"),
+        _median("start of `run` → idle, nothing to do", warms, "second run, whole process"),
     ]
 
 
-def _first_row(here: Site, again: bool = False) -> float:
+def _median(name: str, seconds: Sequence[float], note: str) -> Result:
+    each = ", ".join(f"{one:.2f}" for one in seconds)
+    return Result(name, statistics.median(seconds), "s", f"{note}; runs: {each}")
+
+
+def _first_row(here: Site) -> float:
     started = time.perf_counter()
-    if again:
-        took, _ = here.pipeline("start", "--until-idle")
-        return took.seconds
     runner = threading.Thread(target=here.pipeline, args=("start", "--until-idle"))
     runner.start()
     with psycopg.connect(here.url, autocommit=True) as connection:
@@ -166,10 +185,14 @@ def conditions() -> str:
         ),
         "unknown processor",
     )
-    python = subprocess.run(
+    commit = subprocess.run(
         ["git", "-C", str(PROGRAMS), "rev-parse", "--short", "HEAD"],
         capture_output=True,
         text=True,
         check=False,
     ).stdout.strip()
-    return f"{os.cpu_count()} cores ({model}), load {load}, commit {python}"
+    libraries = ", ".join(f"{name} {version(name)}" for name in VERSIONS)
+    return (
+        f"{os.cpu_count()} cores ({model}), load {load}, commit {commit}, "
+        f"Python {platform.python_version()}, {libraries}"
+    )
