@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from penstock.home.batches import OpenBatch
     from penstock.plan import MicroBatch, Outcome
 
-MOST_BYTES = 5 << 20
+MOST_BYTES = 4 << 20
 """The most that one micro-batch reads: enough to be fast, little enough to hold several."""
 
 _LARGE = 1_000
