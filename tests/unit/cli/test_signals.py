@@ -8,9 +8,9 @@ import pytest
 from penstock.cli.signals import graceful
 
 ENDLESS = """
-import sys
+import os, sys
 from penstock.cli.signals import graceful
-with graceful(lambda: print("stopping", flush=True)):
+with graceful(lambda: os.write(1, b"stopping\\n")):  # print is not reentrant
     print("ready", flush=True)
     while True:
         sys.stdin.readline()
