@@ -18,11 +18,15 @@ import psycopg
 from benchmarks import floors, peers
 from benchmarks.records import write_ndjson
 from benchmarks.site import PROGRAMS, Site, site
+from penstock.home.latency import Histogram
 
 RUNS = 3
 """Runs of what is short; the median counts."""
 
 VERSIONS = ("penstock", "polars", "pyarrow", "msgspec", "psycopg", "adbc-driver-postgresql")
+
+START = 5
+"""Seconds that the steady latencies leave out: tables are made, caches fill."""
 
 
 @dataclass(frozen=True)
@@ -110,16 +114,37 @@ def _whole(rows: int) -> tuple[float, str]:
 
 
 def latency(rate: int, seconds: int) -> list[Result]:
-    """Born to visible at a steady rate, 4 partitions, two sinks."""
+    """Born to visible at a steady rate, 4 partitions, two sinks; the start apart."""
     with site() as here:
         _, said = here.pipeline("latency", "--for", f"{seconds}s", RATE=str(rate))
+        steady = _steady(here.url)
     sinks = [lane for lane in said["lanes"] if lane["segment"] == "trickle"]
     taken = min(lane["counts"]["records"] for lane in sinks)
-    note = f"{taken / seconds:,.0f} records/s arrived; 4 partitions, two sinks; the slower sink"
-    return [
-        Result(f"born → visible, {quantile}", max(s[quantile] for s in sinks) * 1e3, "ms", note)
-        for quantile in ("p50", "p99")
-    ]
+    results = []
+    for quantile, share in (("p50", 0.5), ("p99", 0.99)):
+        whole = max(sink[quantile] for sink in sinks) * 1e3
+        slower = max(found.percentile(share) or 0.0 for found in steady) * 1e3
+        note = (
+            f"{taken / seconds:,.0f} records/s arrived; 4 partitions, two sinks, the slower one; "
+            f"without the first {START} s ({whole:.0f} ms with the last minute's all)"
+        )
+        results.append(Result(f"born → visible, {quantile}", slower, "ms", note))
+    return results
+
+
+def _steady(url: str) -> list[Histogram]:
+    """Each sink's latencies, from the ledger, of micro-batches that began after the start."""
+    query = """
+        SELECT l.lane, e.timings->'visible' FROM penstock.ledger AS e
+        JOIN penstock.lanes AS l ON l.id = e.lane
+        WHERE l.segment = 'trickle' AND e.timings ? 'visible' AND e.opened_at >
+            (SELECT min(opened_at) FROM penstock.ledger) + make_interval(secs => %s)
+    """
+    found: dict[str, Histogram] = {}
+    with psycopg.connect(url, autocommit=True) as connection:
+        for lane, buckets in connection.execute(query, (START,)):
+            found.setdefault(lane, Histogram()).merge(Histogram.from_json(buckets))
+    return list(found.values())
 
 
 def memory(sizes: Mapping[str, int]) -> list[Result]:

@@ -170,7 +170,7 @@ def tails(batch: MicroBatch) -> dict[int, Tail]:
     """Fingerprint the last record of each partition, to recognise the log by it later."""
     if REPLAY in batch.spans:
         return {}
-    found = batch.records.group_by("partition").last()
+    found = batch.records.filter(pl.col("partition").is_last_distinct())
     return {
         row["partition"]: (Position(row["partition"], row["offset"]), fingerprint(row))
         for row in found.iter_rows(named=True)

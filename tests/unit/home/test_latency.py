@@ -54,3 +54,10 @@ def test_the_future_and_nulls() -> None:
     born = pl.Series("b", [NOW + timedelta(days=1), None], dtype=pl.Datetime("us", "UTC"))
     assert Histogram.since(born, NOW).buckets == {0: 1}
     assert Histogram().percentile(0.5) is None
+
+
+@given(micros)
+def test_many_rows_are_counted_as_few_are(latencies: list[int]) -> None:
+    few, times = since(latencies), 1_001
+    many = since(latencies * times)
+    assert many == Histogram({bucket: n * times for bucket, n in few.buckets.items()})
