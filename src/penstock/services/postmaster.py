@@ -90,7 +90,7 @@ def create(cluster: Cluster) -> None:
     account = account_for(cluster.data)
     parent = cluster.data.parent
     for left in parent.glob("data.new-*"):  # a starter was killed half-way; nothing is in there
-        shutil.rmtree(left, ignore_errors=True)
+        _remove_left(left)
     fresh = Path(tempfile.mkdtemp(prefix="data.new-", dir=parent))
     if account:
         account.own(fresh)
@@ -217,6 +217,18 @@ def _log_start(log: Path) -> int:
         log.replace(log.with_suffix(".old.log"))
         log.touch()
     return log.stat().st_size
+
+
+def _remove_left(left: Path) -> None:
+    """Remove what a killed starter was making; its initdb lives on and would go on writing."""
+    for candidate in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if str(left) in candidate.cmdline():
+                candidate.kill()
+    deadline = time.monotonic() + PATIENCE
+    while left.exists() and time.monotonic() < deadline:
+        shutil.rmtree(left, ignore_errors=True)
+        time.sleep(0.02)
 
 
 def _launch(cluster: Cluster, account: Account | None) -> int:
