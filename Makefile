@@ -36,7 +36,8 @@ format: $(VENV)/.dev  ## let the formatter have its way
 lock: $(VENV)/.dev  ## renew the locked versions
 	$(PIP) install uv
 	$(LOCK) --group build -o requirements/run.txt
-	$(LOCK) --group dev -c requirements/run.txt -o requirements/dev.txt
+	$(LOCK) --all-extras --group build -c requirements/run.txt -o requirements/stack.txt
+	$(LOCK) --all-extras --group dev -c requirements/stack.txt -o requirements/dev.txt
 
 clean:  ## remove what was built and installed here (data under .penstock stays)
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis
@@ -48,6 +49,10 @@ $(VENV)/bin/python:
 $(VENV)/.run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
 	$(PIP) install --require-hashes -r requirements/run.txt
 	$(PIP) install --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.stack: requirements/stack.txt $(VENV)/.run
+	$(PIP) install --require-hashes -r requirements/stack.txt
 	touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.run

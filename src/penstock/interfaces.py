@@ -140,6 +140,13 @@ class Log(Protocol):
     def wake(self) -> None:
         """Make a blocked `wait` return now."""
 
+    def mark(self, lane: str, nexts: Mapping[int, int]) -> None:
+        """Tell the log how far a lane has come, for the system's own tools; best effort.
+
+        Called about once a second and at the end, from the thread that reads. Nothing in
+        Penstock reads it back: where a lane stands is what its sink's store says.
+        """
+
     def close(self) -> None:
         """Release connections; the object is not used afterwards."""
 

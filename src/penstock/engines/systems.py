@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from penstock.interfaces import Log, Sink
     from penstock.logs.landing import LandingLog
+    from penstock.pipeline import Retention
     from penstock.plan import Lane, Segment
     from penstock.profile import Profile
     from penstock.records import LaneKey
@@ -25,6 +26,8 @@ ROOT = Path(".penstock")
 """Where the embedded PostgreSQL lives, unless told otherwise."""
 
 _POSTGRESQL = ("postgresql:", "postgres:")
+_KAFKA = "kafka:"
+_CASSANDRA = "cassandra:"
 
 
 class Systems:
@@ -96,11 +99,31 @@ class Systems:
 
     def log(self, segment: Segment) -> Log:
         """Open the log that a segment reads; makes it when it is missing."""
-        from penstock.logs import postgresql as logs
-
         if segment.kind == "landing":
             return self.landing(segment)
-        return logs.open_topic(self.log_url, segment.name, segment.partitions, segment.retention)
+        partitions = None if segment.external else segment.partitions
+        return self.topic(segment.name, partitions, segment.retention)
+
+    def topic(
+        self, name: str, partitions: int | None = None, retention: Retention | None = None
+    ) -> Log:
+        """Open a topic.
+
+        Args:
+            name: Which.
+            partitions: How many it is to have, if it is this pipeline's to make; None takes it
+                as it is.
+            retention: What it keeps, if it is made.
+        """
+        if self.log_url.startswith(_KAFKA):
+            from penstock.logs import kafka
+
+            return kafka.open_topic(
+                self.log_url, name, partitions, retention, pipeline=self._pipeline
+            )
+        from penstock.logs import postgresql
+
+        return postgresql.open_topic(self.log_url, name, partitions, retention)
 
     def landing(self, segment: Segment) -> LandingLog:
         """Open the landing that a segment reads and its source fills."""
@@ -115,26 +138,40 @@ class Systems:
             ProfileError: The profile has no such store, or no sink for it.
         """
         if lane.store == LOG_STORE:
-            from penstock.logs.topic_sink import TopicSink
-
-            return TopicSink(self.log_url, lane, key)
-        url = self.url(self._profile.store(lane.store).url)
+            return self._topic_sink(lane, key)
+        store = self._profile.store(lane.store)
+        url = self.url(store.url)
         if url.startswith(_POSTGRESQL):
             from penstock.sinks.postgresql import PostgresqlSink
 
             return PostgresqlSink(url, lane, key)
-        scheme = url.partition(":")[0]
+        if url.startswith(_CASSANDRA):
+            from penstock.sinks.cassandra import CassandraSink
+
+            return CassandraSink(store, lane, key)
         raise ProfileError(
-            f"there is no sink for {scheme!r} (store {lane.store!r}); use postgresql"
+            f"there is no sink for {store.scheme!r} (store {lane.store!r}); "
+            "use postgresql or cassandra"
         )
+
+    def _topic_sink(self, lane: Lane, key: LaneKey) -> Sink:
+        if self.log_url.startswith(_KAFKA):
+            from penstock.logs.kafka.topic_sink import KafkaTopicSink
+
+            return KafkaTopicSink(self.log_url, lane, key)
+        from penstock.logs.topic_sink import TopicSink
+
+        return TopicSink(self.log_url, lane, key)
 
 
 def _check(profile: Profile) -> None:
-    for what, url in (("home", profile.home), ("log", profile.log)):
-        if not (url.startswith(_POSTGRESQL) or embedded.is_embedded(url)):
+    kinds = {"home": _POSTGRESQL, "log": (*_POSTGRESQL, _KAFKA)}
+    for (what, schemes), url in zip(kinds.items(), (profile.home, profile.log), strict=True):
+        if not (url.startswith(schemes) or embedded.is_embedded(url)):
+            known = "postgresql://…" + (", kafka://…" if _KAFKA in schemes else "")
             raise ProfileError(
                 f"profile {profile.name!r}: {what} is {url.partition(':')[0]!r}, which cannot be "
-                "used; write postgresql://… or embedded:"
+                f"used; write {known} or embedded:"
             )
     if profile.engine and not embedded.is_embedded(profile.engine):
         raise ProfileError(

@@ -105,6 +105,9 @@ class TableLog:
     def wake(self) -> None:
         self._waker.wake()
 
+    def mark(self, lane: str, nexts: Mapping[int, int]) -> None:
+        """Do nothing: PostgreSQL has no tool that would show it."""
+
     def close(self) -> None:
         self._waker.close()
         if self._session_or_none:

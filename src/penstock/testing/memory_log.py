@@ -121,6 +121,9 @@ class MemoryLog:
             self._woken = True
             self._changed.notify_all()
 
+    def mark(self, lane: str, nexts: Mapping[int, int]) -> None:
+        """Do nothing: nobody else looks into this log."""
+
     def close(self) -> None:
         self.wake()
 

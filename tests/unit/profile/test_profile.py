@@ -97,7 +97,7 @@ def test_the_embedded_profile_has_every_store() -> None:
     ("text", "words"),
     [
         ("x = ", "not TOML"),
-        ("[profile.x]\n", "nothing else"),
+        ("[profile.x]\n", "unknown table 'profile'"),
         ("[profiles]\nx = 1\n", "must be a table"),
         ("[profiles.embedded]\n", "built in"),
         ("[profiles.y]\nhome = 'a'\n", "no profile 'x'; there are embedded, y"),
@@ -106,7 +106,11 @@ def test_the_embedded_profile_has_every_store() -> None:
         ("[profiles.x]\nhome = 7\n", "must be a URL, not 7"),
         ("[profiles.x]\nhome = 'postgresql://$USER@h'\n", r"a lone '\$'"),
         ("[profiles.x]\nhome = 'postgresql://${U-}@h'\n", r"a lone '\$'"),
-        ("[profiles.x]\nstores = 'w'\n", "table of URLs"),
+        ("[profiles.x]\nstores = 'w'\n", "stores must be a table"),
+        ("[profiles.x.stores.s]\nuri = 'w'\n", "unknown setting 'uri'; there are url and tables"),
+        ("[profiles.x.stores.s]\ntables = {}\n", "must be a URL, not None"),
+        ("[profiles.x]\nhome = 'a'\nlog = 'b'\nformat = 'avro'\n", "add registry ="),
+        ("[profiles.x]\nhome = 'a'\nlog = 'b'\nformats = {t = 'xml'}\n", "no format 'xml'"),
     ],
 )
 def test_a_wrong_file_is_told(tmp_path: Path, text: str, words: str) -> None:
@@ -150,3 +154,36 @@ def test_a_variable_of_a_program_is_read_when_needed(monkeypatch: pytest.MonkeyP
     assert named.resolve() == "now"
     assert profile.env("OTHER_KEY", "default").resolve() == "default"
     assert "now" not in repr(named)
+
+
+def test_topics_hold_avro_where_there_is_a_registry_unless_told_otherwise(tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text(
+        "[profiles.x]\nhome = 'postgresql:///h'\nlog = 'kafka://k'\nregistry = 'http://r'\n"
+        "formats = {orders = 'json-schema'}\n"
+        "[profiles.y]\nhome = 'postgresql:///h'\nlog = 'kafka://k'\n"
+    )
+    found = profile.load(path, "x")
+    assert [found.format_of(topic) for topic in ("users", "orders")] == ["avro", "json-schema"]
+    assert profile.load(path, "y").format_of("users") == "json"
+
+
+def test_a_store_may_have_settings_for_its_tables(tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text(
+        "[profiles.x]\nhome = 'postgresql:///h'\nlog = 'kafka://k'\n"
+        "[profiles.x.stores.s]\nurl = 'cassandra://c/k'\ntables.users = {ttl = '30d'}\n"
+    )
+    store = profile.load(path, "x").store("s")
+    assert (store.url, store.tables) == ("cassandra://c/k", {"users": {"ttl": "30d"}})
+
+
+def test_the_services_settings_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert profile.services_settings() == {}
+    path = tmp_path / "penstock.toml"
+    path.write_text("[services.kafka]\nport = 1\n")
+    assert profile.services_settings() == {"kafka": {"port": 1}}
+    path.write_text("services = 3\n")
+    with pytest.raises(ProfileError, match=r"tables \[services.NAME\]"):
+        profile.services_settings(path)
