@@ -12,6 +12,8 @@ from psycopg import sql
 
 from penstock.services.postgresql import EmbeddedPostgresql
 
+pytest_plugins = ["tests.stack.fixtures"]
+
 
 class Server:
     """The PostgreSQL of this test session."""

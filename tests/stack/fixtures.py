@@ -1,0 +1,71 @@
+"""Real Kafka, schema registry and Cassandra for tests that ask for them.
+
+One of each is started per test session when the first test asks, on a free port of 127.0.0.1,
+with its data below pytest's temporary folder, and stopped at the end, also when pytest is killed.
+`PENSTOCK_TEST_STACK` names servers to use instead (see `tests.stack.given`). Without Java or the
+servers' jars these tests are skipped with the reason; where CI is set they fail.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.stack import clients, given
+from tests.stack.servers import Servers
+
+
+@pytest.fixture(scope="session")
+def session_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    with Servers(tmp_path_factory.mktemp("stack")) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def kafka(session_servers: Servers) -> str:
+    """The broker of this session, as `kafka://127.0.0.1:PORT`."""
+    return given.servers().get("kafka") or session_servers.start("kafka").url
+
+
+@pytest.fixture(scope="session")
+def registry(session_servers: Servers) -> str:
+    """The URL of this session's schema registry."""
+    return given.servers().get("registry") or session_servers.start("registry").url
+
+
+@pytest.fixture(scope="session")
+def cassandra(session_servers: Servers) -> str:
+    """This session's Cassandra, as `cassandra://127.0.0.1:PORT`; a keyspace is to be added."""
+    return given.servers().get("cassandra") or session_servers.start("cassandra").url
+
+
+@pytest.fixture
+def own_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Start servers for this test alone, which it may stop and kill: `own_servers.start(name)`."""
+    with Servers(tmp_path_factory.mktemp("stack")) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def cql(cassandra: str) -> Iterator[Any]:
+    """A session of a CQL client that is not Penstock's."""
+    with clients.cql(cassandra) as session:
+        yield session
+
+
+@pytest.fixture
+def topic_name(kafka: str) -> Iterator[str]:
+    """A name for this test's topics: all that begin with it are deleted at the end."""
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    yield name
+    clients.delete_topics(kafka, name)
+
+
+@pytest.fixture
+def keyspace(cql: Any) -> Iterator[str]:
+    """A name for this test's keyspace, which is not there yet; dropped at the end."""
+    name = f"ks_{uuid.uuid4().hex[:12]}"
+    yield name
+    cql.execute(f"DROP KEYSPACE IF EXISTS {name}")
