@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 @contextmanager
 def cql(url: str) -> Iterator[Any]:
     """Connect to Cassandra; a statement may take half a minute on a slow machine."""
-    from cassandra.cluster import Cluster  # type: ignore[import-untyped]
+    from cassandra.cluster import Cluster
 
     place = urlsplit(url)
     cluster = Cluster([place.hostname], port=place.port, connect_timeout=30)
