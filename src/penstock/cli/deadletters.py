@@ -81,11 +81,13 @@ def preview(
     with output.errors_as_exit_codes(json):
         from penstock import pipeline as programs
         from penstock import plan
+        from penstock import profile as profiles
         from penstock.cli import at_home, previews
         from penstock.home import replays
+        from penstock.serdes import formats
 
         declared = programs.load(program)
-        segments = plan.compile(declared)
+        segments = plan.compile(declared, formats.codecs(profiles.load(name=profile)))
         with at_home.opened(profile) as home, home.transaction() as cursor:
             selection = chosen.selection(cursor, declared.name)
             batches = replays.preview(cursor, selection, most=limit)

@@ -18,6 +18,7 @@ from penstock.home import contracts, identities, leases
 from penstock.logs import tables
 from penstock.postgresql import connection
 from penstock.records import LaneKey
+from penstock.serdes import formats
 
 if TYPE_CHECKING:
     from penstock.pipeline import Pipeline
@@ -57,7 +58,7 @@ def examine(program: Path, profile_name: str) -> list[Finding]:
     """
     declared = programs.load(program)
     settings = profile.load(name=profile_name)
-    segments = plan.compile(declared)
+    segments = plan.compile(declared, formats.codecs(settings))
     findings = [*_program(declared, segments, settings)]
     if all(finding.good for finding in findings):
         findings += _systems(declared, segments, settings)

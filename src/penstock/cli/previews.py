@@ -51,6 +51,7 @@ def _one(name: str, segment: Segment | None, batch: MicroBatch) -> Preview:
     if segment is None:
         return Preview(name, {}, (), "the program no longer reads this log")
     lanes = {lane.name for lane in segment.lanes} & set(batch.records["lanes"].explode())
+    segment.codec.prepare(batch.records)
     try:
         outcome = segment.plan.run(batch, lanes)
     except PlanFailed as error:

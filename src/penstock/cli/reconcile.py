@@ -29,11 +29,13 @@ def reconcile(
         from penstock.cli import reports
         from penstock.engines import reconcile
         from penstock.engines.systems import Systems
+        from penstock.serdes import formats
 
         declared = programs.load(program)
-        segments = plan.compile(declared)
+        settings = profiles.load(name=profile)
+        segments = plan.compile(declared, formats.codecs(settings))
         with (
-            Systems(profiles.load(name=profile), declared.name, options.data()) as systems,
+            Systems(settings, declared.name, options.data()) as systems,
             reports.counting(silent=json or not deep) as count,
         ):
             report = reconcile.reconcile(

@@ -14,6 +14,7 @@ from penstock.records import Limits, LogBatch, Span
 
 if TYPE_CHECKING:
     from penstock.home.replays import ReplayLog
+    from penstock.serdes.codec import Codec
 
 _LOOK = 1.0
 """Seconds between two looks into the replay log, and at the log's ends."""
@@ -26,10 +27,14 @@ class Feed:
         log: The segment's log.
         replays: The segment's replay log.
         bases: Order bases of the log's partitions.
+        codec: Of the log: it learns here what the plan needs to decode what was read.
     """
 
-    def __init__(self, log: Log, replays: ReplayLog, bases: Mapping[int, int]) -> None:
+    def __init__(
+        self, log: Log, replays: ReplayLog, bases: Mapping[int, int], codec: Codec
+    ) -> None:
         self._log = log
+        self._codec = codec
         self._replays = replays
         self._bases = dict(bases)
         self._looked = 0.0
@@ -41,7 +46,7 @@ class Feed:
         if time.monotonic() - self._looked > _LOOK:
             self.look()
             if REPLAY in starts and self.ends.get(REPLAY, 0) > starts[REPLAY]:
-                return self._replays.read(starts[REPLAY], limits)
+                return self._prepared(self._replays.read(starts[REPLAY], limits))
         own = {p: start for p, start in starts.items() if p != REPLAY}
         found = self._log.read(own, limits) if own else None
         if found is None or not any(len(span) for span in found.spans.values()):
@@ -61,7 +66,7 @@ class Feed:
     def reread(self, spans: Mapping[int, Span]) -> MicroBatch:
         """Read exactly these spans."""
         if REPLAY in spans:
-            return self._replays.reread(spans[REPLAY])
+            return self._prepared(self._replays.reread(spans[REPLAY]))
         return self._stamped(self._log.reread(spans))
 
     def wait(self, starts: Mapping[int, int], timeout: float) -> None:
@@ -89,6 +94,9 @@ class Feed:
     def _stamped(self, found: LogBatch) -> MicroBatch:
         spans = {p: span for p, span in found.spans.items() if len(span)}
         base = pl.col("partition").replace_strict(self._bases, return_dtype=pl.Int64)
-        return MicroBatch(
-            spans, found.records.with_columns((base + pl.col("offset")).alias("order"))
-        )
+        order = (base + pl.col("offset")).alias("order")
+        return self._prepared(MicroBatch(spans, found.records.with_columns(order)))
+
+    def _prepared(self, batch: MicroBatch) -> MicroBatch:
+        self._codec.prepare(batch.records)
+        return batch

@@ -243,7 +243,7 @@ class Moving:
                 ends = {partition: span.end for partition, span in log.spans().items()}
                 bases = orders.bases(cursor, self._log_id, ends)
             replays = ReplayLog(homes[0], place.pipeline, place.segment.name, self._log_id)
-            feed = Feed(log, replays, bases)
+            feed = Feed(log, replays, bases, place.segment.codec)
             feed.ends = ends
             stack.callback(self._forget, feed)
             with self._changed:

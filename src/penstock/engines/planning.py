@@ -87,7 +87,7 @@ class Planning:
         self, micro: MicroBatch, program: Path, starts: Mapping[str, worker.Starts]
     ) -> Outcome:
         """Bury the records that kill a child process; run the plan over the others."""
-        rows = Trials(program, self._segment.name, micro).guilty()
+        rows = Trials(program, self._segment, micro).guilty()
         killers = micro.records[rows]
         kept = micro.records.with_row_index("_row").filter(~pl.col("_row").is_in(rows))
         rest = MicroBatch(micro.spans, kept.drop("_row"))

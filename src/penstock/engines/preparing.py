@@ -11,6 +11,7 @@ from penstock.errors import CheckError, LogChanged
 from penstock.home import contracts, identities, programs
 from penstock.plan import REPLAY
 from penstock.records import Span
+from penstock.serdes.formats import codecs
 
 if TYPE_CHECKING:
     from penstock.engines.feed import Feed
@@ -28,7 +29,7 @@ def compiled(pipeline: Pipeline, profile: Profile) -> tuple[Segment, ...]:
     Raises:
         CheckError: What is wrong with it, everything at once.
     """
-    segments = plan.compile(pipeline)
+    segments = plan.compile(pipeline, codecs(profile))
     findings = [str(finding) for finding in plan.validate(segments, profile)]
     findings += [finding for segment in segments for finding in segment.plan.check()]
     if findings:

@@ -203,7 +203,7 @@ class _Segment:
                 for lane in tables
             ]
         replays = ReplayLog(self._home, self._pipeline, self._segment.name, log.identity())
-        feed = Feed(log, replays, bases)
+        feed = Feed(log, replays, bases, self._segment.codec)
         compared = rows.compare(self._segment, feed, standings, bases, progress)
         for one in compared.values():
             self._found.differences += one.differences

@@ -1,17 +1,19 @@
 """Runs a plan in a child process, to find the records that kill it.
 
-The child (`python -m penstock.engines.trial program.py segment records.arrow`) answers each line
+The child (`python -m penstock.engines.trial program.py segment folder`) answers each line
 `start count` with `ok` once the plan has run over these records; it may die instead.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -19,17 +21,23 @@ from penstock.errors import PlanFailed
 from penstock.plan import MicroBatch
 from penstock.records import Span
 
+if TYPE_CHECKING:
+    from penstock.plan import Segment
+
+_RECORDS = "records.arrow"
+_CODEC = "codec.json"
+
 
 class Trials:
     """Tries slices of a micro-batch in a child process, and starts another child for each death.
 
     Args:
         program: The user's program.
-        segment: Name of the segment whose plan runs.
+        segment: Whose plan runs.
         micro: The micro-batch that kills.
     """
 
-    def __init__(self, program: Path, segment: str, micro: MicroBatch) -> None:
+    def __init__(self, program: Path, segment: Segment, micro: MicroBatch) -> None:
         self._program = program
         self._segment = segment
         self._micro = micro
@@ -38,8 +46,10 @@ class Trials:
     def guilty(self) -> list[int]:
         """Find the records that kill, by bisection; returns their row numbers."""
         with tempfile.TemporaryDirectory(prefix="penstock-trial-") as folder:
-            self._file = Path(folder) / "records.arrow"
-            self._micro.records.write_ipc(self._file)
+            self._folder = Path(folder)
+            self._micro.records.write_ipc(self._folder / _RECORDS)
+            learnt = json.dumps(self._segment.codec.to_json())
+            (self._folder / _CODEC).write_text(learnt, encoding="utf-8")
             try:
                 return self._search(0, self._micro.records.height)
             finally:
@@ -73,8 +83,8 @@ class Trials:
                 "-m",
                 "penstock.engines.trial",
                 str(self._program),
-                self._segment,
-                str(self._file),
+                self._segment.name,
+                str(self._folder),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -99,12 +109,14 @@ class Trials:
 def main(arguments: Sequence[str]) -> None:
     """Serve trials until the parent closes the pipe."""
     from penstock import pipeline, plan
+    from penstock.serdes import formats
 
-    program, name, file = arguments
-    segments = plan.compile(pipeline.load(program))
+    program, name, folder = arguments
+    learnt = json.loads((Path(folder) / _CODEC).read_text(encoding="utf-8"))
+    segments = plan.compile(pipeline.load(program), lambda _: formats.restored(learnt))
     segment = next(segment for segment in segments if segment.name == name)
     lanes = [lane.name for lane in segment.lanes]
-    records = pl.read_ipc(file)
+    records = pl.read_ipc(Path(folder) / _RECORDS)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     for line in sys.stdin:

@@ -11,7 +11,7 @@ import polars as pl
 import psycopg
 
 from penstock import faults
-from penstock.contract import decode, encode, encode_key
+from penstock.contract import encode_key
 from penstock.errors import Refused, Rejected
 from penstock.interfaces import Capabilities
 from penstock.logs import batch, tables
@@ -154,7 +154,7 @@ class TopicSink:
         return pl.select(
             partition=partitions,
             key=keys if key else pl.repeat(None, rows.height, dtype=pl.Binary),
-            value=pl.when(~pl.lit(deleted)).then(pl.lit(encode(spec, rows))),
+            value=pl.when(~pl.lit(deleted)).then(pl.lit(self._lane.codec.encode(spec, rows))),
             headers=pl.repeat(None, rows.height, dtype=pl.Binary),
             born=rows["_born"],
             source=rows["_partition"],
@@ -163,7 +163,8 @@ class TopicSink:
 
     def _decoded(self, records: pl.DataFrame) -> pl.DataFrame:
         kept = records.filter(pl.col("value").is_not_null())
-        rows = decode(self._lane.spec, kept["value"]).rows
+        self._lane.codec.prepare(kept)
+        rows = self._lane.codec.decode(self._lane.spec, kept["value"]).rows
         places = kept.select(pl.col("partition", "offset").name.prefix("_"))[rows["_row"]]
         return pl.concat([rows.drop("_row"), places], how="horizontal")
 

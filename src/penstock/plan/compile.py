@@ -20,6 +20,7 @@ from penstock.pipeline.graph import (
 from penstock.plan.indexes import DEEPEST
 from penstock.plan.model import LOG_STORE, Lane, Segment
 from penstock.plan.run import Plan, Point
+from penstock.serdes.codec import Codecs, plain
 from penstock.transforms import Explode
 
 if TYPE_CHECKING:
@@ -30,10 +31,14 @@ End = SinkNode | TopicNode
 """What ends in a lane: a table, or a topic that the pipeline writes."""
 
 
-def compile(pipeline: Pipeline) -> tuple[Segment, ...]:
+def compile(pipeline: Pipeline, codecs: Codecs = plain) -> tuple[Segment, ...]:
     """Compile a pipeline to its segments, in the order of the flow.
 
     A topic that nothing in the pipeline reads ends in a lane and has no segment of its own.
+
+    Args:
+        pipeline: What was declared.
+        codecs: From each topic to how it holds records; see `penstock.serdes.formats`.
 
     Raises:
         DeclarationError: The program cannot work; file, line and what to write instead.
@@ -45,7 +50,7 @@ def compile(pipeline: Pipeline) -> tuple[Segment, ...]:
             f"the pipeline {pipeline.name!r} has no sink; "
             'end a stream with .sink("table", store="store") or .topic("name")'
         )
-    segments = segments_of(pipeline.logs, ends)
+    segments = segments_of(pipeline.logs, ends, codecs)
     read = {segment.name for segment in segments}
     for log in pipeline.logs:
         if log.name not in read and log not in written:
@@ -56,13 +61,15 @@ def compile(pipeline: Pipeline) -> tuple[Segment, ...]:
     return segments
 
 
-def segments_of(logs: Sequence[LogNode], ends: Sequence[End]) -> tuple[Segment, ...]:
+def segments_of(
+    logs: Sequence[LogNode], ends: Sequence[End], codecs: Codecs = plain
+) -> tuple[Segment, ...]:
     """Compile what lies between some logs and some ends; logs that no end reads are left out."""
     by_log: dict[LogNode, list[End]] = {}
     for end in ends:
         assert end.parent is not None  # noqa: S101
         by_log.setdefault(log_of(end.parent), []).append(end)
-    return tuple(_segment(log, by_log[log]) for log in logs if log in by_log)
+    return tuple(_segment(log, by_log[log], codecs) for log in logs if log in by_log)
 
 
 def validate(segments: Sequence[Segment], profile: Profile) -> list[DeclarationError]:
@@ -78,11 +85,12 @@ def validate(segments: Sequence[Segment], profile: Profile) -> list[DeclarationE
     return found
 
 
-def _segment(log: LogNode, ends: Sequence[End]) -> Segment:
+def _segment(log: LogNode, ends: Sequence[End], codecs: Codecs) -> Segment:
     framing = log.source.framing if isinstance(log, LandingNode) else Framing()
-    lanes = {end: _lane(log, end) for end in ends}
+    lanes = {end: _lane(log, end, codecs) for end in ends}
+    codec = (plain if isinstance(log, LandingNode) else codecs)(log.name)
     key = log.key if isinstance(log, TopicNode) else ()
-    plan = Plan(log.spec, framing, key, _point(log, lanes))
+    plan = Plan(log.spec, framing, key, _point(log, lanes), codec)
     return Segment(
         name=log.name,
         kind="landing" if isinstance(log, LandingNode) else "topic",
@@ -95,6 +103,7 @@ def _segment(log: LogNode, ends: Sequence[End]) -> Segment:
         lanes=tuple(lanes.values()),
         plan=plan,
         source=log.source if isinstance(log, LandingNode) else None,
+        codec=codec,
     )
 
 
@@ -108,7 +117,7 @@ def _point(node: Node, lanes: dict[End, Lane]) -> Point:
     return Point(here, tuple((step.transform, _point(step, lanes)) for step in steps))
 
 
-def _lane(log: LogNode, end: End) -> Lane:
+def _lane(log: LogNode, end: End, codecs: Codecs) -> Lane:
     assert end.parent is not None  # noqa: S101
     depth = sum(isinstance(step.transform, Explode) for step in path_of(end.parent))
     if depth > DEEPEST:
@@ -129,6 +138,7 @@ def _lane(log: LogNode, end: End) -> Lane:
         retention=end.retention,
         file=end.site.file,
         line=end.site.line,
+        codec=codecs(end.name),
     )
 
 

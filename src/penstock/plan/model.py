@@ -10,6 +10,7 @@ import polars as pl
 
 from penstock.interfaces import Framing
 from penstock.records import Counts, Letter, Span
+from penstock.serdes.codec import PLAIN_JSON, Codec
 
 if TYPE_CHECKING:
     from penstock.contract import ContractSpec
@@ -71,6 +72,7 @@ class Lane:
         retention: Of the topic; None keeps all.
         file: Where it was declared.
         line: Where it was declared.
+        codec: Of the topic; what encodes its values.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Lane:
     retention: Retention | None
     file: str
     line: int
+    codec: Codec = field(default=PLAIN_JSON, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ class Segment:
         lanes: Where the rows go.
         plan: The pure function from a micro-batch to an outcome.
         source: What a landing is filled from.
+        codec: How values of the log hold records; plain JSON in a landing.
     """
 
     name: str
@@ -114,6 +118,7 @@ class Segment:
     lanes: tuple[Lane, ...]
     plan: Plan = field(repr=False)
     source: Source | None = None
+    codec: Codec = field(default=PLAIN_JSON, repr=False)
 
     def lane(self, name: str) -> Lane:
         """Return a lane by name; `KeyError` when there is none."""

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import polars as pl
 
-from penstock.contract import ContractSpec, decode
-from penstock.interfaces import Framing
 from penstock.plan import indexes
 from penstock.records import WHOLE, Cause
+
+if TYPE_CHECKING:
+    from penstock.plan.run import Plan
 
 _PLACE = ("partition", "offset")
 
 
 def decoded(
-    spec: ContractSpec, framing: Framing, entries: pl.DataFrame
+    plan: Plan, entries: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame, list[tuple[int, int, Cause]]]:
     """Decode the records of replay entries, each record once.
 
     Args:
-        spec: The contract.
-        framing: How rows lie in a record.
+        plan: Whose log the records are of.
         entries: Of a replay batch, with `_row`; none is a delete.
 
     Returns:
@@ -29,11 +31,11 @@ def decoded(
     records = entries.unique(_PLACE, keep="first", maintain_order=True).with_row_index("_record")
     wanted = entries.select("_row", *_PLACE, root=indexes.root(pl.col("index")))
     wanted = wanted.join(records.select("_record", *_PLACE), on=_PLACE)
-    found = decode(spec, records["value"], framing)
+    found = plan.codec.decode(plan.spec, records["value"], plan.framing)
     rows = found.rows.select(_record="_row", _index="_index").with_row_index("_number")
     hits = _matched(wanted, rows)
     at = pl.DataFrame([hits["_row"], rows["_index"][hits["_number"]]])
-    data = found.rows.select(spec.polars.names())[hits["_number"]]
+    data = found.rows.select(plan.spec.polars.names())[hits["_number"]]
     failed = pl.DataFrame(
         {"_record": [f.row for f in found.failures], "_index": [f.index for f in found.failures]},
         schema={"_record": pl.UInt32, "_index": pl.Int64},

@@ -15,6 +15,7 @@ from penstock.plan import fingerprint, rowwise
 from penstock.plan.model import Lane, LaneOutcome, MicroBatch, Outcome
 from penstock.plan.walk import Run
 from penstock.records import Letter
+from penstock.serdes.codec import PLAIN_JSON, Codec
 from penstock.transforms import Computation, Explode, Filter, Map, Transform
 
 if TYPE_CHECKING:
@@ -58,12 +59,14 @@ class Plan:
         framing: How records lie in a value.
         key: Key columns of the topic; empty for a log without a key.
         root: The place after decoding.
+        codec: What decodes the values; it was prepared for the records that the plan runs over.
     """
 
     spec: ContractSpec
     framing: Framing
     key: tuple[str, ...]
     root: Point
+    codec: Codec = PLAIN_JSON
 
     @cached_property
     def fingerprint(self) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from penstock.contract import ContractSpec, decode, validate
+from penstock.contract import ContractSpec, validate
 from penstock.plan import deletes, indexes, isolate, replays
 from penstock.plan.model import REPLAY, Lane, LaneOutcome, Outcome, row_schema
 from penstock.records import CUT_OFF, WHOLE, Cause, Counts, Letter, Position, Span
@@ -109,8 +109,8 @@ class Run:
     def _rows_of(self, records: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, Dead]:
         spec, framing, numbers = self.plan.spec, self.plan.framing, records["_row"]
         if REPLAY in self.spans:
-            return replays.decoded(spec, framing, records)
-        decoded = decode(spec, records["value"], framing)
+            return replays.decoded(self.plan, records)
+        decoded = self.plan.codec.decode(spec, records["value"], framing)
         at = decoded.rows.select(numbers[decoded.rows["_row"]].alias("_row"), "_index")
         data = decoded.rows.select(spec.polars.names())
         return data, at, [(numbers[f.row], f.index, f.cause) for f in decoded.failures]

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from penstock import faults
-from penstock.contract import encode, encode_key
+from penstock.contract import encode_key
 from penstock.errors import Fenced, Refused, Rejected, Unavailable
 from penstock.interfaces import Capabilities
 from penstock.plan import REPLAY, Lane, row_schema
@@ -246,7 +246,7 @@ def log_records(lane: Lane, rows: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "key": pl.Series("key", keys if keys is not None else [None] * rows.height, pl.Binary),
-            "value": encode(lane.spec, rows),
+            "value": lane.codec.encode(lane.spec, rows),
             "born": rows["_born"],
         }
     ).with_columns(value=pl.when(~rows["_deleted"]).then("value"))

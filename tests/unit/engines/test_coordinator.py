@@ -19,6 +19,7 @@ from penstock.errors import Fenced, Refused
 from penstock.home.batches import OpenBatch
 from penstock.plan import Lane, MicroBatch, Segment
 from penstock.records import Counts, LaneKey, Letter, Limits, Progress, Span
+from penstock.serdes.codec import PLAIN_JSON
 from penstock.testing import MemoryLog, MemorySink, MemoryStore
 
 
@@ -147,7 +148,7 @@ class Process:
         bases = dict.fromkeys(world.log.spans(), 0)
         self.world = world
         self.writers = writers
-        self.feed = Feed(world.log, NoReplays(), bases)  # type: ignore[arg-type]
+        self.feed = Feed(world.log, NoReplays(), bases, PLAIN_JSON)  # type: ignore[arg-type]
         self.planning = Planning(world.segment)
         self.coordinator = Coordinator(world.books, writers, self.planning.fingerprint)
 

@@ -382,7 +382,7 @@ def test_a_replay_decodes_a_record_once_however_many_rows_are_named(
         seen.append(len(values))
         return decode(spec, values, framing)
 
-    monkeypatch.setattr("penstock.plan.replays.decode", counted)
+    monkeypatch.setattr("penstock.contract.decode", counted)
     stream = landing(Framing(many=True))
     stream.sink("t", store="w")
     values = [b"[%s]" % b",".join(map(order, range(50))), b"[%s,7]" % order(99)]
