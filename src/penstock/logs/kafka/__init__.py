@@ -1,0 +1,1 @@
+"""Topics of Kafka as logs, and the sink that writes them."""
