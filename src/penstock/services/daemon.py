@@ -1,0 +1,162 @@
+"""A server process that outlives the command that starts it: start it, find it again, stop it.
+
+The server inherits a locked file, its pid file. As long as it lives the kernel keeps the lock, so
+a locked file names a live server and an unlocked one is a leftover, whatever process has the
+number now. The number is written by the shell that then becomes the server: at no moment, however
+the command is killed, does a server run that the next command would not find.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+from penstock.errors import Refused
+from penstock.services.exclusive import open_locked
+
+_LOG_LIMIT = 16 << 20
+_WRITING = 5.0
+"""Seconds that the shell may need from its start to its writing of the number."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How to run a server in the foreground.
+
+    Args:
+        command: A program and its arguments.
+        environment: Variables beside those of this process.
+    """
+
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class Daemon:
+    """One server's process. Callers that start or stop it hold the lock of its folder.
+
+    Args:
+        home: The server's folder, for `server.pid` and `server.log`.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._pidfile = home / "server.pid"
+        self.log = home / "server.log"
+
+    def start(self, launch: Launch) -> int:
+        """Start it in a session of its own, away from any terminal; it must not run yet.
+
+        Returns:
+            Where in the log its lines begin.
+        """
+        begin = _log_start(self.log)
+        held = open_locked(self._pidfile)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            os.truncate(held, 0)
+            # Nobody's child, as the outer shell ends at once: it leaves no zombie behind.
+            become = ["/bin/sh", "-c", 'echo $$ >"$0" && exec "$@"', str(self._pidfile)]
+            with self.log.open("ab") as log:
+                subprocess.run(  # noqa: S603
+                    ["/bin/sh", "-c", '"$@" &', "sh", *become, *launch.command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    cwd=self.log.parent,
+                    env={**os.environ, **launch.environment},
+                    pass_fds=[held],
+                    start_new_session=True,
+                    check=True,
+                )
+        finally:
+            os.close(held)
+        return begin
+
+    def lives(self) -> bool:
+        """Whether it runs, answering or not."""
+        if not self._pidfile.exists():
+            return False
+        probe = os.open(self._pidfile, os.O_RDONLY)
+        try:
+            fcntl.flock(probe, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        else:
+            return False
+        finally:
+            os.close(probe)
+
+    def died(self) -> bool:
+        """Whether it was started and is gone, though nobody stopped it by `stop`."""
+        return self._pidfile.exists() and not self.lives()
+
+    def process(self) -> psutil.Process | None:
+        """Find its process; None if it does not run, or where we do not see it."""
+        _await(lambda: self._number() is not None or not self.lives(), _WRITING)
+        number = self._number()
+        try:
+            found = psutil.Process(number) if number else None
+        except psutil.NoSuchProcess:
+            return None
+        # Asked last: a number that is still its own then cannot have been reused before.
+        return found if self.lives() else None
+
+    def stop(self, patience: float) -> None:
+        """Stop it by SIGTERM, after `patience` seconds by SIGKILL; nothing if it does not run.
+
+        Raises:
+            Refused: It runs where this command does not see it.
+        """
+        found = self.process()
+        if found is not None:
+            found.terminate()
+            if not _await(lambda: not self.lives(), patience):
+                found.kill()
+                _await(lambda: not self.lives(), patience)
+        if self.lives():
+            raise Refused(
+                f"the server of {self._pidfile.parent} runs, but not as a process that can be "
+                "stopped from here (in another container?); stop it there"
+            )
+        self._pidfile.unlink(missing_ok=True)
+
+    def _number(self) -> int | None:
+        try:
+            return int(self._pidfile.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+
+
+def tail(log: Path, lines: int = 12, start: int = 0) -> str:
+    """Return the last lines of a log, of those after the byte `start`."""
+    if not log.exists():
+        return "(no log)"
+    with log.open("rb") as file:
+        file.seek(max(start, log.stat().st_size - (lines << 10)))
+        text = file.read().decode(errors="replace")
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def _log_start(log: Path) -> int:
+    """Put a large log aside; say where the next start's lines will begin."""
+    log.touch()
+    if log.stat().st_size > _LOG_LIMIT:
+        log.replace(log.with_suffix(".old.log"))
+        log.touch()
+    return log.stat().st_size
+
+
+def _await(condition: Callable[[], bool], patience: float) -> bool:
+    deadline = time.monotonic() + patience
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
