@@ -17,6 +17,7 @@ def crashtest(  # noqa: PLR0913 - a parameter for each option
     program: options.Program,
     kills: Annotated[int, typer.Option(min=1, help="How many kills, stops and cuts.")] = 20,
     seed: Annotated[int, typer.Option(help="The same seed gives the same schedule.")] = 1,
+    profile: options.ProfileName = options.EMBEDDED,
     changed: Annotated[
         Path | None,
         typer.Option(metavar="PROGRAM", help="Another version of the program, to run in turns."),
@@ -36,8 +37,9 @@ def crashtest(  # noqa: PLR0913 - a parameter for each option
 ) -> None:
     """Kill a pipeline again and again, and compare.
 
-    Runs the program in child processes, in temporary folders with a PostgreSQL of their own; your
-    data is not touched. Then it is finished calmly, every sink is compared with a run that nobody
+    Runs the program in child processes, on a PostgreSQL of its own or, with another profile, in
+    databases, keyspaces and topics of its own that are removed afterwards; your data is not
+    touched. Then it is finished calmly, every sink is compared with a run that nobody
     disturbed, and the ledger must balance. The sources have to end by themselves. If it fails,
     the exit code is 1 and the schedule that failed is printed as a command.
     """
@@ -51,7 +53,7 @@ def crashtest(  # noqa: PLR0913 - a parameter for each option
         versions = [program] if changed is None else [program, changed]
         for version in versions:
             programs.load(version)
-        trial = crashtest.Trial(versions, kills, seed, without, records, output.say)
+        trial = crashtest.Trial(versions, kills, seed, profile, without, records, output.say)
         result = crashtest.run(trial)
         output.answer(_document(result), _verdict(result), as_json=json)
         if not result.passed:

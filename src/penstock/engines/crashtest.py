@@ -1,9 +1,10 @@
 """Kills a user's own pipeline again and again, then proves that every sink is as it should be.
 
-Each round is a fresh folder with a PostgreSQL of its own. Blows fall on child processes that run
-the program: SIGKILL at a named point or a random moment, SIGKILL of PostgreSQL, SIGSTOP while a
-successor takes over, connections cut; between two runs the program's maps seem changed. When the
-program has nothing left to do, or the blows are used up, the round is judged (see `verdict`).
+Each round has a ground of its own: a fresh folder, and namespaces of its own in the systems of the
+profile (see `ground`). Blows fall on child processes that run the program: SIGKILL at a named point
+or a random moment, SIGKILL of a server, SIGSTOP while a successor takes over, connections cut;
+between two runs the program's maps seem changed. When the program has nothing left to do, or the
+blows are used up, the round is judged (see `verdict`).
 """
 
 from __future__ import annotations
@@ -14,93 +15,21 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
 
 import psutil  # type: ignore[import-untyped]
-import psycopg
 
-from penstock import faults
-from penstock.engines import verdict
+from penstock import profile as profiles
+from penstock.engines import ground, verdict
+from penstock.engines.blows import CUT, MOMENT, POINT, STOPPED, Blow, schedule
 from penstock.errors import Unavailable
-from penstock.services.postgresql import EmbeddedPostgresql
 
-POINT, MOMENT, POSTGRESQL, STOPPED, CUT = "point", "moment", "postgresql", "stopped", "cut"
-
-_KINDS = (POINT, POINT, POINT, MOMENT, POSTGRESQL, STOPPED, CUT)
-_POINTS = (*faults.POINTS, "staged", "committing", "between-sinks", "committed")
-_BATCHES = (20, 200, 2_000)
-_VARIANTS = (0, 0, 1, 2)
-_AIMS = {
-    "trimming": ((POINT,), ("between-sinks", "committed")),
-    "fencing": ((STOPPED,), ("staging", "staged", "committing")),
-    "open-batch": ((POINT,), ("committing",)),
-    "staged-count": ((CUT,), ("staged", "committing")),
-}
 _PATIENCE = 90.0
 _LOG_TAIL = 1_500
-
-
-@dataclass(frozen=True)
-class Blow:
-    """One thing that is done to a run.
-
-    Args:
-        kind: What.
-        point: Where in the program a `point`, `stopped` or `cut` blow falls.
-        nth: At which pass of the point.
-        delay: Seconds into the run for the other kinds.
-        batch: Records in a micro-batch of this run.
-        variant: Which change of the program's maps is pretended.
-        program: Which version of the program runs.
-    """
-
-    kind: str
-    point: str
-    nth: int
-    delay: float
-    batch: int
-    variant: int
-    program: int
-
-    def __str__(self) -> str:
-        """Say it in a few words."""
-        places = {
-            POINT: f"SIGKILL at {self.point!r}, pass {self.nth}",
-            MOMENT: f"SIGKILL after {self.delay:.2f} s",
-            POSTGRESQL: f"SIGKILL of PostgreSQL after {self.delay:.2f} s",
-            CUT: f"all connections cut at {self.point!r}, pass {self.nth}",
-            STOPPED: f"SIGSTOP at {self.point!r}, pass {self.nth}, and a successor takes over",
-        }
-        return places[self.kind]
-
-
-def schedule(seed: int, kills: int, programs: int, without: str | None = None) -> list[Blow]:
-    """Draw the blows; the same seed gives the same ones.
-
-    Args:
-        seed: For the random numbers.
-        kills: How many blows.
-        programs: How many versions of the program there are.
-        without: A guarantee that is switched off: the blows are aimed at what it guards.
-    """
-    random = Random(seed)  # noqa: S311 - to be repeated, not to be secret
-    kinds, points = _AIMS.get(without or "", (_KINDS, _POINTS))
-    return [
-        Blow(
-            kind=random.choice(kinds),
-            point=random.choice(points),
-            nth=random.randint(1, 5),
-            delay=random.uniform(0.5, 2.5),
-            batch=random.choice(_BATCHES),
-            variant=random.choice(_VARIANTS),
-            program=random.randrange(programs),
-        )
-        for _ in range(kills)
-    ]
 
 
 @dataclass
@@ -135,6 +64,7 @@ class Trial:
         programs: The program, and perhaps a second version of it.
         kills: How many blows.
         seed: Which schedule.
+        profile: Which systems; the program gets namespaces of its own there.
         without: A guarantee to switch off; the test must then fail.
         records: Synthetic records for each topic that others would write.
         said: Told what happens, a line at a time.
@@ -143,6 +73,7 @@ class Trial:
     programs: Sequence[Path]
     kills: int = 20
     seed: int = 1
+    profile: str = profiles.EMBEDDED
     without: str | None = None
     records: int = 20_000
     said: Callable[[str], None] = lambda line: None
@@ -151,6 +82,8 @@ class Trial:
         """Return the command that repeats the first so many blows."""
         parts = ["penstock", "crashtest", str(self.programs[0])]
         parts += ["--kills", str(kills), "--seed", str(self.seed)]
+        if self.profile != profiles.EMBEDDED:
+            parts += ["--profile", self.profile]
         if len(self.programs) > 1:
             parts += ["--changed", str(self.programs[1])]
         if self.without:
@@ -159,12 +92,23 @@ class Trial:
 
 
 def run(trial: Trial) -> Result:
-    """Run a trial to its end or to the first round that fails."""
+    """Run a trial to its end or to the first round that fails.
+
+    Raises:
+        ProfileError: There is no such profile, or it is wrong.
+        Refused: A system does not let us have a namespace of our own.
+        Unavailable: A system cannot be reached.
+    """
     result = Result()
-    blows = schedule(trial.seed, trial.kills, len(trial.programs), trial.without)
+    profile = profiles.load(name=trial.profile)
+    servers = ground.servers(profile)
+    blows = schedule(trial.seed, trial.kills, len(trial.programs), servers, trial.without)
     while blows and result.passed:
+        namespace = f"crash_{uuid.uuid4().hex[:8]}"
         with tempfile.TemporaryDirectory(prefix="penstock-crash-") as folder:
-            _Round(trial, result, Path(folder)).run(blows)
+            log = Path(folder) / "run.log"
+            with ground.laid(profile, Path(folder), namespace) as laid:
+                _Round(trial, result, laid, log).run(blows)
         result.rounds += 1
     if not result.passed:
         result.command = trial.command(result.blows + result.missed)
@@ -172,52 +116,44 @@ def run(trial: Trial) -> Result:
 
 
 class _Round:
-    def __init__(self, trial: Trial, result: Result, folder: Path) -> None:
+    def __init__(self, trial: Trial, result: Result, laid: ground.Ground, log: Path) -> None:
         self._trial = trial
         self._result = result
-        self._folder = folder
-        self._server = EmbeddedPostgresql(folder / ".penstock")
-        self._log = folder / "run.log"
+        self._ground = laid
+        self._log = log
         self._codes: set[int] = set()
 
     def run(self, blows: list[Blow]) -> None:
         """Use up blows until the program has nothing left to do, then judge."""
         seed = self._trial.seed + self._result.rounds
-        with self._server.session():
-            verdict.fill_topics(self._folder, self._trial.programs[0], self._trial.records, seed)
-            latest = 0
-            while blows and self._result.passed:
-                blow = blows.pop(0)
-                latest = blow.program
-                if not self._fell(blow):
-                    self._result.missed += 1
-                    break
-                self._result.blows += 1
-                self._trial.said(f"{self._result.blows}: {blow}")
-            self._server.ensure()
-            self._judge(latest)
+        verdict.fill_topics(self._ground, self._trial.programs[0], self._trial.records, seed)
+        latest = 0
+        while blows and self._result.passed:
+            blow = blows.pop(0)
+            latest = blow.program
+            if not self._fell(blow):
+                self._result.missed += 1
+                break
+            self._result.blows += 1
+            self._trial.said(f"{self._result.blows}: {blow}")
+        self._ground.revive()
+        self._judge(latest)
 
     def _judge(self, program: int) -> None:
         if self._result.passed:
             self._trial.said(f"round {self._result.rounds + 1}: finishing calmly, comparing")
             self._result.differences += verdict.judge(
-                self._folder, self._trial.programs[program], changed=len(self._trial.programs) > 1
+                self._ground, self._trial.programs[program], changed=len(self._trial.programs) > 1
             )
 
     def _fell(self, blow: Blow) -> bool:
         """Let a blow fall; False when the run ended by itself before."""
-        # A run that is only starting, or has ended, says that PostgreSQL is away and ends.
+        # A run that is only starting, or has ended, says that a server is away and ends.
         self._codes = {0, -signal.SIGKILL}
-        if blow.kind in (POSTGRESQL, CUT):
+        if blow.kind in (CUT, *self._ground.victims):
             self._codes.add(Unavailable.exit_code)
-        fall = {
-            POINT: self._point,
-            MOMENT: self._moment,
-            POSTGRESQL: self._postgresql,
-            STOPPED: self._stopped,
-            CUT: self._cut,
-        }
-        return fall[blow.kind](blow)
+        fall = {POINT: self._point, MOMENT: self._moment, STOPPED: self._stopped, CUT: self._cut}
+        return fall.get(blow.kind, self._server)(blow)
 
     def _point(self, blow: Blow) -> bool:
         with self._child(blow, fault=f"{blow.point}:KILL:{blow.nth}") as child:
@@ -230,12 +166,15 @@ class _Round:
             child.kill()
             return True
 
-    def _postgresql(self, blow: Blow) -> bool:
+    def _server(self, blow: Blow) -> bool:
         with self._child(blow) as child:
             if self._ended_within(child, blow.delay):
                 return False
-            _kill_server(self._server)
-            if not self._ended_within(child, blow.delay + 1):
+            victim = self._ground.victims[blow.kind]
+            victim.kill()
+            ended = self._ended_within(child, blow.delay)
+            victim.revive()
+            if not ended and not self._ended_within(child, blow.delay + 1):
                 self._terminate(child)
             return True
 
@@ -255,7 +194,7 @@ class _Round:
         with self._child(blow, fault=f"{blow.point}:STOP:{blow.nth}") as child:
             if not self._wait_stopped(child):
                 return False
-            _cut_connections(self._server)
+            self._ground.cut()
             child.send_signal(signal.SIGCONT)
             if not self._ended_within(child, blow.delay + 1):
                 self._terminate(child)
@@ -270,8 +209,9 @@ class _Round:
         command = [sys.executable, "-m", "penstock", "run", str(program), "--until-idle", *options]
         environment = {
             **os.environ,
+            **self._ground.environment,
+            "PENSTOCK_PROFILE": self._trial.profile,
             "PENSTOCK_BATCH_RECORDS": str(blow.batch),
-            "PENSTOCK_DATA": str(self._folder / ".penstock"),
             "PENSTOCK_VARIANT": str(blow.variant),
             "PENSTOCK_DISABLE": self._trial.without or "",
             "PENSTOCK_FAULT": fault or "",
@@ -332,24 +272,3 @@ class _Round:
     def _wrong(self, words: str) -> None:
         tail = self._log.read_text(errors="replace")[-_LOG_TAIL:]
         self._result.differences.append(f"{words}; its last words:\n{tail}")
-
-
-def _cut_connections(server: EmbeddedPostgresql) -> None:
-    with psycopg.connect(server.url, autocommit=True) as session:
-        session.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE application_name LIKE 'penstock:%' AND pid <> pg_backend_pid()"
-        )
-
-
-def _kill_server(server: EmbeddedPostgresql) -> None:
-    """SIGKILL of the postmaster and all its children, as when a machine loses power."""
-    pid = server.status().pid
-    if pid is None:
-        return
-    postmaster = psutil.Process(pid)
-    for process in [postmaster, *postmaster.children(recursive=True)]:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue

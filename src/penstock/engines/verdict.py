@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import polars as pl
-import psycopg
 from psycopg import sql
 
 from penstock import pipeline as programs
-from penstock import plan, profile
+from penstock import plan
 from penstock.contract import encode, encode_key, synthetic
+from penstock.engines import ground
 from penstock.engines.embedded import Embedded
 from penstock.engines.options import Options
 from penstock.engines.planning import CHANGED
@@ -24,23 +26,25 @@ from penstock.home import deadletters, replays
 from penstock.home.deadletters import Selection
 from penstock.interfaces import Response
 from penstock.logs import postgresql as logs
-from penstock.profile import Profile, Store
+from penstock.postgresql import connection
+from penstock.profile import JSON, Store
+from penstock.profile.apart import moved
 from penstock.records import LaneKey, Limits
 
 if TYPE_CHECKING:
+    from penstock.engines.ground import Ground
     from penstock.interfaces import Log
     from penstock.pipeline import Pipeline
     from penstock.plan import Lane, Segment
 
-_CALM = "penstock_calm"
 _LIMITS = Limits(records=5_000, bytes=16 << 20)
 
 
-def fill_topics(folder: Path, program: Path, rows: int, seed: int) -> None:
+def fill_topics(laid: Ground, program: Path, rows: int, seed: int) -> None:
     """Write synthetic records to the topics that others would write."""
     pipeline = programs.load(program)
     external = [segment for segment in plan.compile(pipeline) if segment.external]
-    with Systems(profile.load(), pipeline.name, folder / ".penstock") as systems:
+    with Systems(laid.profile, pipeline.name, laid.root) as systems:
         for segment in external:
             frame = synthetic(segment.spec, rows, seed)
             topic = logs.open_topic(systems.log_url, segment.name, segment.partitions)
@@ -55,30 +59,29 @@ def _records(segment: Segment, frame: pl.DataFrame) -> pl.DataFrame:
     return records.with_columns(key=encode_key(segment.spec, segment.key, frame))
 
 
-def judge(folder: Path, program: Path, *, changed: bool) -> list[str]:
+def judge(laid: Ground, program: Path, *, changed: bool) -> list[str]:
     """Finish what is left calmly, then compare; returns what is wrong.
 
     Args:
-        folder: Where the crashed runs worked.
+        laid: Where the crashed runs worked.
         program: The version of the program that ran last.
         changed: Whether other versions ran, too: their rows are what they were, so only the
             ledger and the rows of this version can be compared.
     """
     pipeline = programs.load(program)
-    root = folder / ".penstock"
     calm = Options(until_idle=True, sources=False, take_over=True, variant=0)
-    with Systems(profile.load(), pipeline.name, root) as systems:
+    with Systems(laid.profile, pipeline.name, laid.root) as systems:
         try:
-            Embedded(pipeline, profile.load(), calm, root=root).run()
+            Embedded(pipeline, laid.profile, calm, root=laid.root).run()
             if _replay_changed(pipeline.name, systems):
-                Embedded(pipeline, profile.load(), calm, root=root).run()
+                Embedded(pipeline, laid.profile, calm, root=laid.root).run()
         except PenstockError as error:
             return [f"the program cannot go on after the blows: {error}"]
         segments = plan.compile(pipeline)
         report = reconcile(pipeline.name, segments, systems, deep=True)
         wrong = list(report.differences)
         if not changed:
-            wrong += _against_calm(pipeline, segments, systems)
+            wrong += _against_calm(pipeline, segments, systems, laid)
         return wrong
 
 
@@ -94,36 +97,30 @@ def _replay_changed(pipeline: str, systems: Systems) -> bool:
 
 
 def _against_calm(
-    pipeline: Pipeline, segments: Sequence[Segment], systems: Systems
-) -> Iterator[str]:
+    pipeline: Pipeline, segments: Sequence[Segment], systems: Systems, laid: Ground
+) -> list[str]:
     """Run the pipeline on a copy of its input in a database of its own, and compare the rows."""
-    stores = {lane.store for segment in segments for lane in segment.lanes if lane.mode != "topic"}
-    place = _database(systems.log_url)
-    calm = Profile(
-        "calm",
+    lanes = [lane for segment in segments for lane in segment.lanes]
+    tables = [lane for lane in lanes if lane.mode != "topic"]
+    written = {lane.table for lane in lanes if lane.mode == "topic"}
+    given = [segment for segment in segments if segment.name not in written]
+    place = connection.split(moved(systems.home_url, "calm"))[0]
+    join = "&" if "?" in place else "?"
+    stores = {lane.store: f"{place}{join}schema={quote(lane.store, safe='')}" for lane in tables}
+    calm = replace(
+        laid.profile,
+        name="calm",
         home=place,
         log=place,
-        stores={name: Store(name, f"{place}&schema={name}") for name in stores},
+        stores={name: Store(name, url) for name, url in stores.items()},
+        format=JSON,
+        formats={segment.name: laid.profile.format_of(segment.name) for segment in given},
     )
-    lanes = [lane for segment in segments for lane in segment.lanes]
-    written = {lane.table for lane in lanes if lane.mode == "topic"}
-    with Systems(calm, pipeline.name) as other:
-        for segment in segments:
-            if segment.name not in written:
-                _copy(segment, systems, other)
+    with ground.made(place, systems.home_url), Systems(calm, pipeline.name) as other:
+        for segment in given:
+            _copy(segment, systems, other)
         Embedded(pipeline, calm, Options(until_idle=True, sources=False, variant=0)).run()
-        for lane in lanes:
-            if lane.mode != "topic":
-                yield from _compared(lane, systems, other)
-
-
-def _database(url: str) -> str:
-    with psycopg.connect(url, autocommit=True) as server:
-        name = sql.Identifier(_CALM)
-        server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
-        server.execute(sql.SQL("CREATE DATABASE {}").format(name))
-    address, _, query = url.partition("?")
-    return f"{address.rpartition('/')[0]}/{_CALM}?{query}"
+        return [words for lane in tables for words in _compared(lane, systems, other)]
 
 
 def _copy(segment: Segment, source: Systems, target: Systems) -> None:
@@ -146,7 +143,7 @@ def _copy_landing(log: Log, segment: Segment, target: Systems) -> None:
     landing.cursor()
     table = sql.Identifier("landing", segment.name)
     statement = sql.SQL('UPDATE {} SET born = %s, headers = %s WHERE "offset" = %s').format(table)
-    with psycopg.connect(target.home_url, autocommit=True) as session:
+    with connection.connect(target.home_url, name="crashtest") as session:
         for records in _read(log):
             bodies = records["value"].to_list()
             landing.append([Response(body, None) for body in bodies])
@@ -160,10 +157,12 @@ def _read(log: Log) -> Iterator[pl.DataFrame]:
     starts = {partition: span.start for partition, span in log.spans().items()}
     while True:
         batch = log.read(starts, _LIMITS)
-        if not batch.records.height:
+        ends = {p: span.end for p, span in batch.spans.items() if span.end > starts[p]}
+        if not ends:
             return
-        yield batch.records
-        starts.update({p: span.end for p, span in batch.spans.items()})
+        if batch.records.height:
+            yield batch.records
+        starts.update(ends)
 
 
 def _compared(lane: Lane, crashed: Systems, calm: Systems) -> Iterator[str]:
@@ -180,11 +179,14 @@ def _compared(lane: Lane, crashed: Systems, calm: Systems) -> Iterator[str]:
 
 
 def _table(lane: Lane, systems: Systems) -> pl.DataFrame:
-    """A table's rows, sorted by what names a row; order stamps differ from run to run."""
+    """A table's rows in the order of what names them; order stamps differ from run to run."""
     sink = systems.sink(lane, LaneKey("crashtest", "", "", lane.name))
     try:
-        frames = [frame.drop("_order", strict=False) for frame in sink.positions()]
+        frames = list(sink.positions())
     finally:
         sink.close()
+    if not frames:
+        return pl.DataFrame()
     by = list(lane.key) if lane.mode == "upsert" else ["_partition", "_offset", "_index"]
-    return pl.concat(frames).sort(by) if frames else pl.DataFrame()
+    # A log other than PostgreSQL's skips offsets, but keeps the order.
+    return pl.concat(frames).sort(by).drop("_order", "_offset", strict=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from penstock.errors import ProfileError
+from penstock.profile.apart import VARIABLE, apart
 from penstock.profile.urls import filled_url
 
 FILE = "penstock.toml"
@@ -112,7 +114,9 @@ def load(path: Path | str | None = None, name: str = EMBEDDED) -> Profile:
     if name not in profiles:
         known = ", ".join([EMBEDDED, *profiles])
         raise ProfileError(f"{file} has no profile {name!r}; there are {known}")
-    return _profile(f"{file}: [profiles.{name}]", name, profiles[name])
+    profile = _profile(f"{file}: [profiles.{name}]", name, profiles[name])
+    namespace = os.environ.get(VARIABLE)
+    return apart(profile, namespace) if namespace else profile
 
 
 def services_settings(path: Path | str | None = None) -> Mapping[str, Mapping[str, Any]]:

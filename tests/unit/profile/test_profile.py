@@ -187,3 +187,16 @@ def test_the_services_settings_are_read(tmp_path: Path, monkeypatch: pytest.Monk
     path.write_text("services = 3\n")
     with pytest.raises(ProfileError, match=r"tables \[services.NAME\]"):
         profile.services_settings(path)
+
+
+def test_a_profile_set_apart_has_names_of_its_own(
+    cluster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PENSTOCK_NAMESPACE", "trial")
+    found = profile.load(cluster, "cluster")
+    assert found.home.endswith("@localhost/trial_a%20b?schema=x")
+    assert urlsplit(found.log).path == "/trial_"
+    assert found.store("warehouse").url.endswith("@[::1]:5432/trial_db")
+    assert found.store("files").url == "file:///var/trial_data"
+    assert urlsplit(found.store("serving").url).path == "/trial_spark_streams"
+    assert profile.load(name="embedded").home == "embedded:"
