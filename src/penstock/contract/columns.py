@@ -12,12 +12,14 @@ import msgspec
 import polars as pl
 import pyarrow as pa
 
-from penstock.contract.forms import ARROW, FORMS, instants, utf8
+from penstock.contract.forms import ARROW, FORMS, instants, reading, utf8
 from penstock.contract.structs import ABSENT, LITERALS
 from penstock.contract.types import Field, ListType, NestedType, Type
 
 EXACT_INTS = 2.0**53
 """From here on not every int has a float that equals it."""
+
+NOTHING = pl.Series([None], dtype=pl.String)
 
 _unquote = msgspec.json.Decoder(str).decode
 
@@ -38,7 +40,7 @@ class Objects:
 
 
 def objects(fields: Sequence[Field], structs: list[Any]) -> Objects:
-    """Turn structs into columns; those of plain types are read together, in one query."""
+    """Turn structs into columns; what has to be read from text is read in one query."""
     reader = _Reader()
     for field in fields:
         reader.field(field, list(map(attrgetter(field.name), structs)))
@@ -51,25 +53,28 @@ class _Reader:
     def __init__(self) -> None:
         self.raw: list[pl.Series] = []
         self.always = 0
-        self.values: list[pl.Expr] = []
-        self.doubts = [pl.lit(False)]
-        self.names = [pl.lit(0, pl.UInt32)]
+        self.read_by: list[pl.Expr] = []
+        self.values: list[str] = []
+        self.doubts: list[pl.Expr] = []
+        self.names: list[pl.Expr] = []
         self.instants: dict[int, str] = {}
 
     def read(self, names: Sequence[str]) -> Objects:
         """Run the query."""
-        found = pl.sum_horizontal(self.names).cast(pl.UInt32) + self.always
-        asked = [
-            *(value.alias(f"v{n}") for n, value in enumerate(self.values)),
-            pl.any_horizontal(d.fill_null(False) for d in self.doubts).alias("doubt"),
-            found.alias("names"),
-        ]
-        *values, doubt, found_names = pl.DataFrame(self.raw).lazy().select(asked).collect()
+        found = pl.sum_horizontal(pl.lit(0, pl.UInt32), *self.names).cast(pl.UInt32) + self.always
+        doubt = pl.any_horizontal(pl.lit(False), *(d.fill_null(False) for d in self.doubts))
+        frame = pl.DataFrame(self.raw).with_columns(
+            *self.read_by, doubt.alias("doubt"), found.alias("names")
+        )
+        doubtful = frame["doubt"]
+        values = [frame[name] for name in self.values]
+        known = ~doubtful if self.instants and doubtful.any() else None
         for at, kind in self.instants.items():
-            values[at], wrong = instants(kind, values[at])
-            doubt = doubt if wrong is None else doubt | wrong
-        frame = pl.DataFrame([v.alias(name) for v, name in zip(values, names, strict=True)])
-        return Objects(frame, doubt, found_names)
+            texts = values[at] if known is None else values[at].zip_with(known, NOTHING)
+            values[at], wrong = instants(kind, texts)
+            doubtful = doubtful if wrong is None else doubtful | wrong
+        columns = pl.DataFrame([v.alias(name) for v, name in zip(values, names, strict=True)])
+        return Objects(columns, doubtful, frame["names"])
 
     def field(self, field: Field, values: list[Any]) -> None:
         """Take in one field of all objects."""
@@ -77,7 +82,8 @@ class _Reader:
         if nullable:
             there = [v is not msgspec.UNSET and v is not ABSENT for v in values]
             values = [v if given else None for v, given in zip(values, there, strict=True)]
-            self.names.append(self._add(pl.Series(there, dtype=pl.Boolean)).cast(pl.UInt32))
+            given = self._add(pl.Series(there, dtype=pl.Boolean))
+            self.names.append(pl.col(given).cast(pl.UInt32))
         else:
             self.always += 1
         self.slot(field.type, values, nullable)
@@ -93,32 +99,32 @@ class _Reader:
         elif type.kind == "int":
             self._ints(values)
         elif type.kind in ("float", "bool", "choice"):
-            value = self._add(pl.Series(values, dtype=type.polars))
-            self.values.append(value)
+            name = self._add(pl.Series(values, dtype=type.polars))
+            self.values.append(name)
             if type.kind == "float":
-                self.doubts.append(value.abs() >= EXACT_INTS)
+                self.doubts.append(pl.col(name).abs() >= EXACT_INTS)
         else:
             self._form(type, pl.Series(values, dtype=pl.String))
 
-    def _add(self, column: pl.Series) -> pl.Expr:
+    def _add(self, column: pl.Series) -> str:
         """Take a column in, under a name of its own."""
         name = f"r{len(self.raw)}"
         self.raw.append(column.alias(name))
-        return pl.col(name)
+        return name
 
     def _doubtful(self, rows: list[bool]) -> None:
         if any(rows):
-            self.doubts.append(self._add(pl.Series(rows, dtype=pl.Boolean)))
+            self.doubts.append(pl.col(self._add(pl.Series(rows, dtype=pl.Boolean))))
 
     def _form(self, type: Type, texts: pl.Series) -> None:
-        form, text = FORMS[type.kind], self._add(texts)
-        doubt = form.doubt(type, text)
-        value = form.values(type, text)
+        name = self._add(texts)
         if type.kind in ARROW:
             self.instants[len(self.values)] = type.kind
-            value = pl.when(~doubt).then(value)
-        self.values.append(value)
-        self.doubts.append(doubt | (value.is_null() & text.is_not_null()))
+        self.values.append(name)
+        if type.kind in FORMS:
+            value, doubt = reading(type, name)
+            self.read_by.append(value)
+            self.doubts.append(doubt)
 
     def _ints(self, values: list[int | None]) -> None:
         try:
@@ -152,8 +158,8 @@ class _Reader:
             columns = [column.gather(where) for column in columns]
         struct, doubt, names = map(self._add, columns)
         self.values.append(struct)
-        self.doubts.append(doubt)
-        self.names.append(names)
+        self.doubts.append(pl.col(doubt))
+        self.names.append(pl.col(names))
 
     def _lists(self, type: ListType, values: list[Any]) -> None:
         """Build all elements as one column, then cut it into the rows' lists."""
@@ -164,8 +170,12 @@ class _Reader:
         starts = [None if v is None else end for v, end in zip(values, ends[:-1], strict=True)]
         offsets = pa.array([*starts, ends[-1]], pa.int64())
         self.values.append(self._add(cut(elements.frame.to_series(), offsets).cast(type.polars)))
-        self.doubts.append(self._add(cut(elements.doubt, offsets)).list.any())
-        self.names.append(self._add(cut(elements.names, offsets)).list.sum().cast(pl.UInt32))
+        doubt, names = (
+            self._add(cut(elements.doubt, offsets)),
+            self._add(cut(elements.names, offsets)),
+        )
+        self.doubts.append(pl.col(doubt).list.any())
+        self.names.append(pl.col(names).list.sum().cast(pl.UInt32))
 
 
 def _text(raw: bytes | None) -> str | None:

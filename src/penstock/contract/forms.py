@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import polars as pl
 import pyarrow as pa
@@ -31,12 +32,21 @@ class Form:
     """How a type is read from a column of text; null stays null and is never in doubt.
 
     Args:
-        values: From the type and the text to the values; for dates and datetimes still text.
         doubt: From the type and the text to where `exact` must decide.
+        values: From the type and the text to the values; None when they stay text, as dates and
+            datetimes do until `instants`.
     """
 
-    values: Callable[[Type, pl.Expr], pl.Expr]
     doubt: Callable[[Type, pl.Expr], pl.Expr]
+    values: Callable[[Type, pl.Expr], pl.Expr] | None = None
+
+
+def _decimal(type: Type, literal: pl.Expr) -> pl.Expr:
+    return literal.str.strip_chars('"').cast(type.polars, strict=False)
+
+
+def _bytes(_: Type, text: pl.Expr) -> pl.Expr:
+    return text.str.decode("base64", strict=False)
 
 
 def _decimal_doubt(type: Type, literal: pl.Expr) -> pl.Expr:
@@ -45,29 +55,35 @@ def _decimal_doubt(type: Type, literal: pl.Expr) -> pl.Expr:
     digits = rf"(?:0|[1-9][0-9]{{0,{whole - 1}}})" if whole else "0"
     fraction = rf"(?:\.[0-9]{{1,{type.scale}}})?" if type.scale else ""
     number = f"-?{digits}{fraction}"
-    return ~literal.str.contains(rf'\A(?:{number}|"{number}")\z')
+    odd = ~literal.str.contains(rf'\A(?:{number}|"{number}")\z')
+    return odd | _lost(literal, _decimal(type, literal))
 
 
-def _day_doubt(pattern: str) -> Callable[[Type, pl.Expr], pl.Expr]:
-    return lambda type, text: ~text.str.contains(pattern) | text.str.starts_with("0000")
+def _lost(text: pl.Expr, value: pl.Expr) -> pl.Expr:
+    return value.is_null() & text.is_not_null()
+
+
+def _day(pattern: str) -> Form:
+    return Form(lambda _, text: ~text.str.contains(pattern) | text.str.starts_with("0000"))
 
 
 FORMS = {
-    "str": Form(lambda _, text: text, lambda _, text: text.str.contains("\0", literal=True)),
     "uuid": Form(
-        lambda _, text: text.str.to_lowercase(), lambda _, text: ~text.str.contains(UUIDS)
+        lambda _, text: ~text.str.contains(UUIDS), lambda _, text: text.str.to_lowercase()
     ),
-    "bytes": Form(
-        lambda _, text: text.str.decode("base64", strict=False), lambda _, text: pl.lit(False)
-    ),
-    "date": Form(lambda _, text: text, _day_doubt(DATES)),
-    "datetime": Form(lambda _, text: text, _day_doubt(DATETIMES)),
-    "decimal": Form(
-        lambda type, literal: literal.str.strip_chars('"').cast(type.polars, strict=False),
-        _decimal_doubt,
-    ),
+    "bytes": Form(lambda type, text: _lost(text, _bytes(type, text)), _bytes),
+    "date": _day(DATES),
+    "datetime": _day(DATETIMES),
+    "decimal": Form(_decimal_doubt, _decimal),
 }
-FORMS["text"] = FORMS["str"]
+"""Of the types whose text may be no value."""
+
+
+@cache
+def reading(type: Type, name: str) -> tuple[pl.Expr, pl.Expr]:
+    """Compose how a column of text is read, under its own name, and where that is in doubt."""
+    form, text = FORMS[type.kind], pl.col(name)
+    return form.values(type, text) if form.values else text, form.doubt(type, text)
 
 
 def instants(kind: str, texts: pl.Series) -> tuple[pl.Series, pl.Series | None]:
