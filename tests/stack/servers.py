@@ -3,45 +3,64 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from tests.stack.watchdog import servers_of, watched
 
+from penstock.errors import PenstockError
+from penstock.services import artifacts, java, table
+
+_PORTS = range(20_000, 32_000)
+"""Below those that the system gives to outgoing connections, so that a server finds its own free
+again after a kill."""
+
+_FILES: Mapping[str, Callable[[str], object]] = {
+    "kafka": artifacts.classpath,
+    "cassandra": artifacts.classpath,
+    "registry": artifacts.unpacked,
+}
+
 
 class Server:
-    """A running server."""
+    """A server of the tests' own."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, root: Path, settings: Mapping[str, Any]) -> None:
+        port, internal = free_ports(2)
         self.name = name
-        self.folder = folder
-        self.url = ""
+        self.folder = root / name
+        self.settings = {"port": port, "internal_port": internal, "timeout": "5m", **settings}
+        self.service = table.get(name, self.settings, root=root)
+        self.url = self.service.up()
 
-    def up(self) -> str:
-        """Start it, also after `kill`; its port and data stay. Returns when it answers."""
-        without(f"penstock services cannot start {self.name} yet")
+    def up(self) -> None:
+        """Start it again after `down` or `kill`, with its port and data; wait until it answers."""
+        self.service.up()
 
     def down(self) -> None:
         """Stop it in order."""
+        self.service.down()
 
     def kill(self) -> None:
         """SIGKILL, as when a machine loses power."""
-        for process in servers_of(str(self.folder)):
+        for process in servers_of(self.folder):
             process.kill()
             process.wait(30)
 
     def stop(self) -> None:
         """SIGSTOP: it answers no more, its connections stay."""
-        for process in servers_of(str(self.folder)):
+        for process in servers_of(self.folder):
             process.suspend()
 
     def resume(self) -> None:
         """SIGCONT."""
-        for process in servers_of(str(self.folder)):
+        for process in servers_of(self.folder):
             process.resume()
 
 
@@ -49,11 +68,11 @@ class Servers:
     """Starts servers below a folder; all are gone at the end of the block."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder.resolve()
         self._stack = ExitStack()
 
     def __enter__(self) -> Servers:
-        self._stack.enter_context(watched(self._folder))
+        self._stack.enter_context(watched(self.folder))
         return self
 
     def __exit__(
@@ -64,12 +83,19 @@ class Servers:
     ) -> None:
         self._stack.close()
 
-    def start(self, name: str) -> Server:
-        """Start one of kafka, registry and cassandra, and wait until it answers."""
-        server = Server(name, self._folder / name)
-        server.url = server.up()
-        self._stack.callback(server.down)
-        return server
+    def start(self, name: str, **settings: Any) -> Server:
+        """Start one of kafka, registry and cassandra, and wait until it answers.
+
+        Args:
+            name: Which.
+            settings: As under `[services.NAME]`, such as `memory="1g"`.
+        """
+        try:
+            java.find(21)
+            _FILES[name](name)
+        except PenstockError as error:
+            without(f"{name} cannot be had here: {error}")
+        return Server(name, self.folder, settings)
 
 
 def without(reason: str) -> NoReturn:
@@ -79,8 +105,12 @@ def without(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.choice(_PORTS)
+        with socket.socket() as probe:
+            if port not in found and probe.connect_ex(("127.0.0.1", port)):
+                found.append(port)
+    return found

@@ -1,13 +1,12 @@
 """Ends what a killed test session leaves behind. Started as a process; see `tests.stack.servers`.
 
 Its standard input is a pipe that the test session holds open. When it closes, however that came
-about, every process whose command line names the folder is killed.
+about, every process that works in the folder or below it is killed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -20,7 +19,7 @@ import psutil  # type: ignore[import-untyped]
 
 @contextmanager
 def watched(folder: Path) -> Iterator[None]:
-    """See to it that no process that names `folder` outlives the block, nor this process."""
+    """See to it that no process that works below `folder` outlives the block or this process."""
     dog = subprocess.Popen(
         [sys.executable, __file__, str(folder)], stdin=subprocess.PIPE, start_new_session=True
     )
@@ -32,17 +31,18 @@ def watched(folder: Path) -> Iterator[None]:
         dog.wait(60)
 
 
-def servers_of(folder: str) -> list[psutil.Process]:
+def servers_of(folder: Path) -> list[psutil.Process]:
+    """The processes whose working directory is the folder or lies below it."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.pid != os.getpid() and any(folder in word for word in process.cmdline()):
+            if Path(process.cwd()).is_relative_to(folder):
                 found.append(process)
     return found
 
 
 def main() -> None:
-    folder = sys.argv[1]
+    folder = Path(sys.argv[1]).resolve()
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     sys.stdin.read()

@@ -21,8 +21,8 @@ from tests.stack.watchdog import watched
 
 folder = Path(sys.argv[1])
 with watched(folder):
-    words = [sys.executable, "-c", sys.argv[2], str(folder / "server")]
-    server = subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True)
+    words = [sys.executable, "-c", sys.argv[2]]
+    server = subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True, cwd=folder)
     server.stdout.readline()
     print(server.pid, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
