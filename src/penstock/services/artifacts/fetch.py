@@ -44,7 +44,7 @@ class Patience:
     """
 
     tries: int = 5
-    pause: float = 0.5
+    pause: float = 0.3
     silence: float = 20.0
     slowest: int = 8 << 10
 
@@ -227,7 +227,7 @@ def _client(patience: Patience) -> httpx.AsyncClient:
     except (OSError, ValueError, httpx.InvalidURL) as error:
         raise ProfileError(
             f"the environment asks for a proxy or for certificates that do not work: {error}; look "
-            "at HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
+            "at HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
         ) from error
 
 

@@ -24,8 +24,8 @@ def is_unpacked(folder: Path) -> bool:
     """Whether a folder holds, unchanged, what was unpacked into it; files beside that may be."""
     try:
         listed = json.loads((folder / _LIST).read_text(encoding="utf-8"))
-        return bool(listed == _digests(folder, listed))
-    except (OSError, ValueError):
+        return bool(listed) and bool(listed == _digests(folder, listed))
+    except (OSError, ValueError, TypeError):
         return False
 
 
