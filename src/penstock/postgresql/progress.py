@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 import psycopg
@@ -297,7 +297,7 @@ def _move(partition: int, step: Step) -> dict[str, object]:
         "before_next": step.before.next,
         "before_epoch": step.before.epoch,
         "next": after.next,
-        **asdict(after.totals),
+        **vars(after.totals),
         "last_partition": last.partition if last else None,
         "last_offset": last.offset if last else None,
         "last_index": last.index if last else None,

@@ -52,7 +52,7 @@ class Session:
         self.execute(sql.SQL(_IDLE))
 
     def execute(self, *statements: sql.Composable) -> int:
-        """Send statements in one message; returns how many rows the last one changed."""
+        """Send statements in one message; returns how many rows the last one changed or found."""
         text = sql.SQL("; ").join(statements).as_string()
         handle = self._statements.adbc_statement
         handle.set_sql_query(text)

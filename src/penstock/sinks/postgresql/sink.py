@@ -169,8 +169,10 @@ class PostgresqlSink:
         hold = progress.hold_statement(self._key, {p: self._epochs[p] for p in sorted(new)})
         if not self._held:
             lock = sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(self._table.identifier)
-            session.execute(sql.SQL("BEGIN"), hold, lock)
-            self._check_shape(session)
+            known = sql.SQL("SELECT FROM ({}) AS t WHERE shape = {}")
+            unaltered = known.format(self._table.shape, sql.Literal(self._shape))
+            if not session.execute(sql.SQL("BEGIN"), hold, lock, unaltered):
+                self._check_shape(session)
         elif new:
             session.execute(hold)
         self._held |= new
@@ -178,10 +180,8 @@ class PostgresqlSink:
 
     def _check_shape(self, session: Session) -> None:
         """Look again at a table that was altered since `open`; the lock keeps it as it is."""
-        shape = session.query(self._table.shape)["shape"][0]
-        if shape != self._shape:
-            self._refuse_if_altered()
-            self._shape = shape
+        self._refuse_if_altered()
+        self._shape = session.query(self._table.shape)["shape"][0]
 
     def _partitions(self, rows: pl.DataFrame) -> set[int]:
         """Find under which partitions these rows' progress is kept."""

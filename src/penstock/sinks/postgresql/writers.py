@@ -155,8 +155,7 @@ class UpsertWriter:
         return per_partition(rows)
 
     def _any_gone(self, session: Session) -> bool:
-        found = session.query(self._names("SELECT EXISTS (SELECT FROM {gone}) AS found"))
-        return bool(found["found"][0])
+        return session.execute(self._names("SELECT FROM {gone} LIMIT 1")) > 0
 
     def _drop_late(
         self, session: Session, staged: sql.Composable, newer: sql.Composable
