@@ -1,0 +1,265 @@
+"""A topic of Kafka as a log: `interfaces.Log`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from threading import Event
+from typing import TYPE_CHECKING
+
+import polars as pl
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin._listoffsets import (
+    EarliestSpec,
+    LatestSpec,
+    ListOffsetsResultInfo,
+    OffsetSpec,
+)
+
+from penstock.errors import LogChanged, Unavailable
+from penstock.logs.kafka import address, client, topics
+from penstock.logs.kafka.errors import translated
+from penstock.logs.kafka.frames import RECORDS, frame
+from penstock.logs.kafka.marks import Marks
+from penstock.logs.kafka.reader import Reader
+from penstock.records import Limits, LogBatch, Span
+
+if TYPE_CHECKING:
+    from penstock.pipeline import Retention
+
+_SLICE = 0.02
+"""Seconds after which a `wait` looks whether it was woken; records end it at once."""
+
+_FILL = 0.005
+"""Seconds that a read waits to fill a batch when more is known to be there."""
+
+_SURE = 0.2
+"""Seconds for which a topic that was there is taken to be the same one. A consumer goes on with
+a topic that was made anew without a word, but not within its `fetch.error.backoff.ms`."""
+
+_OLDEST: OffsetSpec = EarliestSpec()  # type: ignore[no-untyped-call]
+_NEXT: OffsetSpec = LatestSpec()  # type: ignore[no-untyped-call]
+_GONE = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
+_OUT = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}
+
+
+def open_topic(
+    url: str,
+    name: str,
+    partitions: int | None = None,
+    retention: Retention | None = None,
+    *,
+    pipeline: str = "",
+) -> KafkaLog:
+    """Open a topic; make it when it is missing and this pipeline's to make.
+
+    Args:
+        url: Of the cluster, `kafka://…`.
+        name: The topic's name.
+        partitions: How many it shall have; more than there are are added, None takes the topic as
+            it is and never makes it.
+        retention: How long it keeps its records; None leaves it as it is.
+        pipeline: Who reads it; names the groups that `KafkaLog.mark` shows to Kafka's tools.
+
+    Raises:
+        ProfileError: The URL is wrong.
+        Refused: It has more partitions, is missing and not ours, or Kafka says no.
+        Unavailable: Kafka is away.
+    """
+    admin = client.admin(url)
+    wanted = topics.Wanted(name, partitions, retention)
+    topic = topics.make(admin, wanted, address.read(url).replication)
+    cluster = admin.result(admin.client.describe_cluster()).cluster_id
+    return KafkaLog(url, admin, topic, Marks(admin, name, pipeline), cluster)
+
+
+class KafkaLog:
+    """What is committed in a topic. Implements `interfaces.Log`; `open_topic` makes it.
+
+    Offsets that hold no record for a reader (markers, what was aborted or compacted) lie in the
+    spans that are read and not in the records.
+
+    Args:
+        url: Of the cluster.
+        admin: Asks about the topic.
+        topic: As it was found.
+        marks: Shows Kafka's tools how far lanes have come.
+        cluster: The cluster's id.
+    """
+
+    def __init__(
+        self, url: str, admin: client.Admin, topic: topics.Topic, marks: Marks, cluster: str
+    ) -> None:
+        self.name = topic.name
+        self._url = url
+        self._admin = admin
+        self._topic = topic
+        self._cluster = cluster
+        self._marks = marks
+        self._causes = client.Causes(self._words)
+        self._reader_or_none: Reader | None = None
+        self._known: dict[int, Span] = {}
+        self._seen = time.monotonic()
+        self._woken = Event()
+
+    def identity(self) -> str:
+        return f"kafka:{self._cluster}:{self._topic.id}"
+
+    def spans(self) -> Mapping[int, Span]:
+        self._recognise()
+        places = [TopicPartition(self.name, p) for p in range(self._topic.partitions)]
+        first, last = self._ask(places, _OLDEST), self._ask(places, _NEXT)
+        self._admin.await_all([*first.values(), *last.values()])
+        with self._errors():
+            ends = {place.partition: future.result().offset for place, future in last.items()}
+            self._known = {
+                place.partition: Span(future.result().offset, ends[place.partition])
+                for place, future in first.items()
+            }
+        return self._known
+
+    def read(self, starts: Mapping[int, int], limits: Limits) -> LogBatch:
+        if not starts:
+            return LogBatch({}, RECORDS.to_frame())
+        with self._errors():
+            reader = self._started(starts)
+            if self._behind(reader):
+                self._await(reader)
+                reader.look(_FILL, reader.fitting(limits))
+            spans, messages = reader.take(limits)
+        if spans and time.monotonic() - self._seen > _SURE:
+            self._recognise()
+        return LogBatch(spans, frame(messages))
+
+    def reread(self, spans: Mapping[int, Span]) -> LogBatch:
+        wanted = {p: span for p, span in sorted(spans.items()) if len(span)}
+        parts = [RECORDS.to_frame()]
+        with self._errors():
+            reader = self._started({p: span.start for p, span in wanted.items()}, wanted)
+            while reader.next:
+                self._await(reader)
+                _, messages = reader.take(_PAGE)
+                parts.append(frame(messages))
+                for partition, at in list(reader.next.items()):
+                    if at >= wanted[partition].end:
+                        reader.leave(partition)
+        self._recognise()
+        ends = {partition: span.end for partition, span in wanted.items()}
+        end = pl.col("partition").replace_strict(ends, default=0, return_dtype=pl.Int64)
+        found = pl.concat(parts).filter(pl.col("offset") < end)
+        return LogBatch(dict(spans), found.sort("partition", maintain_order=True))
+
+    def wait(self, starts: Mapping[int, int], timeout: float) -> bool:
+        deadline = time.monotonic() + timeout
+        with self._errors():
+            reader = self._started(starts)
+            while not self._woken.is_set():
+                left = deadline - time.monotonic()
+                if reader.look(max(0, min(left, _SLICE))):
+                    return True
+                if left <= 0:
+                    return False
+        self._woken.clear()
+        return False
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def mark(self, lane: str, nexts: Mapping[int, int]) -> None:
+        self._marks.put(lane, nexts)
+
+    def close(self) -> None:
+        self._marks.close()
+        if self._reader_or_none is not None:
+            self._reader_or_none.close()
+            self._reader_or_none = None
+
+    @property
+    def _words(self) -> str:
+        return f"topic {self.name!r}"
+
+    def _ask(
+        self, places: Sequence[TopicPartition], spec: OffsetSpec
+    ) -> Mapping[TopicPartition, Future[ListOffsetsResultInfo]]:
+        """Ask on a connection of its own: a consumer's waits for its records."""
+        return self._admin.client.list_offsets(
+            dict.fromkeys(places, spec), isolation_level=IsolationLevel.READ_COMMITTED
+        )
+
+    def _started(
+        self, starts: Mapping[int, int], spans: Mapping[int, Span] | None = None
+    ) -> Reader:
+        """The consumer, standing at `starts`; what it cannot read is refused first."""
+        if self._reader_or_none is None:
+            self._reader_or_none = Reader(self._url, self.name, self._causes)
+        reader = self._reader_or_none
+        if spans is not None or reader.next != dict(starts):
+            known = self.spans()
+            for partition, start in starts.items():
+                end = spans[partition].end if spans else start
+                self._check(known, partition, Span(start, end))
+            reader.start(starts)
+        return reader
+
+    def _check(self, known: Mapping[int, Span], partition: int, asked: Span) -> None:
+        if partition not in known:
+            raise LogChanged(f"{self._words} has no partition {partition} any more")
+        span = known[partition]
+        if asked.start < span.start:
+            raise LogChanged(
+                f"{self._words} keeps partition {partition} from offset {span.start} on, but the "
+                f"next one to read is {asked.start}: retention or a person removed the records "
+                "before they were read. Lengthen its retention; to go on without them, have the "
+                "topic made anew and run with --accept-log"
+            )
+        if asked.end > span.end:
+            raise LogChanged(
+                f"{self._words} ends at offset {span.end} of partition {partition}, but "
+                f"{asked.end} was read before: brokers lost records, or it was restored. Bring "
+                "the records back; or have the topic made anew and run with --accept-log"
+            )
+
+    def _behind(self, reader: Reader) -> bool:
+        """Whether more is known to be there than was taken."""
+        return any(at < self._known[p].end for p, at in reader.next.items())
+
+    def _await(self, reader: Reader) -> None:
+        deadline = time.monotonic() + client.PATIENCE
+        while not reader.look(_SLICE):
+            if time.monotonic() > deadline:
+                raise self._causes.away()
+
+    def _recognise(self) -> None:
+        """Make sure that the topic is the one that was opened; it may have grown."""
+        found = topics.find(self._admin, self.name)
+        if found is None:
+            time.sleep(_SLICE)  # a broker that has just started may not know it yet
+            found = topics.find(self._admin, self.name)
+        if found is None or found.id != self._topic.id:
+            what = "deleted" if found is None else "deleted and made anew"
+            raise LogChanged(
+                f"{self._words} was {what} while it was read. Bring the old one back, or run with "
+                "--accept-log to read a new one from its start"
+            )
+        self._topic = found
+        self._seen = time.monotonic()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Say what a consumer's error means: often the topic tells more than the error."""
+        try:
+            yield
+        except KafkaException as error:
+            code = error.args[0].code()
+            if code in _GONE | _OUT:
+                known = self.spans()
+                if self._reader_or_none is not None:
+                    for partition, at in self._reader_or_none.next.items():
+                        self._check(known, partition, Span(at, at))
+                raise Unavailable(f"{self._words}: {error.args[0].str()}; trying again") from error
+            raise translated(error.args[0], self._words) from error
+
+
+_PAGE = Limits(records=10_000, bytes=8 << 20)
