@@ -66,7 +66,7 @@ def locked(monkeypatch: pytest.MonkeyPatch, **groups: Group) -> None:
 
 def impatient(folder: Path, repository: Repository) -> Fetch:
     display = Lines(lambda line: None)
-    return Fetch(repository.url, folder, display, Patience(3, pause=0.01, silence=0.3))
+    return Fetch(repository.url, folder, display, Patience(2, pause=0.01, silence=1.0))
 
 
 def part_of(folder: Path, artifact: Artifact) -> Path:
@@ -215,10 +215,10 @@ def test_without_a_network_one_learns_what_to_do(
 def test_a_server_that_stalls_is_given_up(
     folder: Path, repository: Repository, engine: Artifact, answer: answers.Answer
 ) -> None:
-    repository.answers = [answer] * 3
+    repository.answers = [answer] * 2
     with pytest.raises(Unavailable, match="cannot be fetched"):
         impatient(folder, repository).all([engine])
-    assert len(repository.ranges) == 3
+    assert len(repository.ranges) == 2
 
 
 def test_a_server_that_stalls_once_costs_a_try(
