@@ -12,11 +12,14 @@ from urllib.parse import unquote, urlsplit
 import psutil  # type: ignore[import-untyped]
 from psycopg import sql
 
+from penstock import pipeline as programs
+from penstock.pipeline.renaming import renamed
 from penstock.postgresql import connection
 from penstock.profile.apart import VARIABLE, apart
 from penstock.services import postgresql as embedded
 
 if TYPE_CHECKING:
+    from penstock.pipeline import Pipeline
     from penstock.profile import Profile
 
 _POSTGRESQL = ("postgresql:", "postgres:")
@@ -54,18 +57,28 @@ class Ground:
     """Where a round happens.
 
     Args:
-        profile: The systems, with namespaces of their own.
+        profile: The systems, with databases and keyspaces of their own.
+        namespace: What stands before the names of the pipeline and its topics, too.
         root: Directory of the embedded server.
         victims: What may be killed, by name.
-        environment: What makes a run of the program happen here.
         databases: URLs of every PostgreSQL database that a run works in.
     """
 
     profile: Profile
+    namespace: str
     root: Path
     victims: Mapping[str, Victim] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)
     databases: Sequence[str] = ()
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Variables that make a run of the program happen here."""
+        return {VARIABLE: self.namespace, "PENSTOCK_DATA": str(self.root)}
+
+    def load(self, program: Path) -> Pipeline:
+        """Load a program, as its runs here do."""
+        pipeline = programs.load(program)
+        return renamed(pipeline, self.namespace) if self.namespace else pipeline
 
     def revive(self) -> None:
         """Bring back every server that was killed."""
@@ -116,9 +129,9 @@ def laid(profile: Profile, folder: Path, namespace: str) -> Iterator[Ground]:
                 stack.enter_context(made(url, places[url]))
         yield Ground(
             own,
+            "" if profile.embedded else namespace,
             root,
             {victim.name: victim for victim in victims},
-            {VARIABLE: namespace, "PENSTOCK_DATA": str(root)},
             databases,
         )
 

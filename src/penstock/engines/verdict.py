@@ -12,7 +12,6 @@ from urllib.parse import quote
 import polars as pl
 from psycopg import sql
 
-from penstock import pipeline as programs
 from penstock import plan
 from penstock.contract import encode, encode_key, synthetic
 from penstock.engines import ground
@@ -42,7 +41,7 @@ _LIMITS = Limits(records=5_000, bytes=16 << 20)
 
 def fill_topics(laid: Ground, program: Path, rows: int, seed: int) -> None:
     """Write synthetic records to the topics that others would write."""
-    pipeline = programs.load(program)
+    pipeline = laid.load(program)
     external = [segment for segment in plan.compile(pipeline) if segment.external]
     with Systems(laid.profile, pipeline.name, laid.root) as systems:
         for segment in external:
@@ -68,7 +67,7 @@ def judge(laid: Ground, program: Path, *, changed: bool) -> list[str]:
         changed: Whether other versions ran, too: their rows are what they were, so only the
             ledger and the rows of this version can be compared.
     """
-    pipeline = programs.load(program)
+    pipeline = laid.load(program)
     calm = Options(until_idle=True, sources=False, take_over=True, variant=0)
     with Systems(laid.profile, pipeline.name, laid.root) as systems:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import linecache
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -11,12 +12,15 @@ from types import ModuleType
 
 from penstock.errors import DeclarationError, PenstockError
 from penstock.pipeline.declare import Pipeline
+from penstock.pipeline.renaming import renamed
+from penstock.profile.apart import VARIABLE
 
 
 def load(path: Path | str) -> Pipeline:
     """Run a program and return the pipeline it declares.
 
-    The program's folder joins `sys.path`, so that it may import its neighbours.
+    The program's folder joins `sys.path`, so that it may import its neighbours. In a run of a crash
+    test, the pipeline is set apart, under a name of its own.
 
     Args:
         path: The program's file.
@@ -29,7 +33,9 @@ def load(path: Path | str) -> Pipeline:
     if str(file.parent) not in sys.path:
         sys.path.insert(0, str(file.parent))
     _run(file, module)
-    return _only_pipeline(file, module)
+    pipeline = _only_pipeline(file, module)
+    namespace = os.environ.get(VARIABLE)
+    return renamed(pipeline, namespace) if namespace else pipeline
 
 
 def _module(file: Path) -> ModuleType:

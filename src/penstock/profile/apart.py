@@ -10,14 +10,17 @@ if TYPE_CHECKING:
     from penstock.profile.file import Profile
 
 VARIABLE = "PENSTOCK_NAMESPACE"
-"""Environment variable that a crash test gives to its runs: `load` then sets profiles apart."""
+"""Environment variable that a crash test gives to its runs: what is loaded is then set apart."""
+
+_WITHOUT_DATABASES = ("embedded", "kafka")
 
 
 def apart(profile: Profile, namespace: str) -> Profile:
-    """Put a namespace before the name of every database, keyspace and topic.
+    """Put a namespace before the name of every database and keyspace.
 
     Args:
-        profile: What is to be set apart; embedded URLs stay, they have a folder of their own.
+        profile: What is to be set apart. Embedded URLs stay, they have a folder of their own, and
+            so do those of Kafka: its topics are named by the program.
         namespace: Letters, digits and underscores.
     """
     return replace(
@@ -28,13 +31,14 @@ def apart(profile: Profile, namespace: str) -> Profile:
             name: replace(store, url=moved(store.url, namespace))
             for name, store in profile.stores.items()
         },
+        formats={f"{namespace}_{topic}": given for topic, given in profile.formats.items()},
     )
 
 
 def moved(url: str, namespace: str) -> str:
-    """Put a namespace before the name of a URL's database, keyspace or topics."""
+    """Put a namespace before the name of a URL's database or keyspace."""
     parts = urlsplit(url)
-    if parts.scheme == "embedded":
+    if parts.scheme in _WITHOUT_DATABASES:
         return url
     folder, _, name = parts.path.rpartition("/")
     query = f"?{parts.query}" if parts.query else ""

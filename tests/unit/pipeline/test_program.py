@@ -93,3 +93,19 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
         load(tmp_path / "nowhere.py")
     with pytest.raises(DeclarationError, match="cannot be read"):
         load(tmp_path)
+
+
+def test_a_pipeline_under_another_name_has_topics_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = "pipeline.topic('others', Order).map(same, Order).topic('mine').sink('t', store='w')"
+    path = write(tmp_path, PROGRAM.format(extra="", change="") + more)
+    usual = plan.compile(load(path))
+    monkeypatch.setenv("PENSTOCK_NAMESPACE", "trial")
+    pipeline = load(path)
+    segments = plan.compile(pipeline)
+    assert pipeline.name == "trial_p"
+    assert [s.name for s in segments] == ["trial_orders", "trial_others", "trial_mine"]
+    lanes = [lane.name for segment in segments for lane in segment.lanes]
+    assert lanes == ["orders@w", "trial_mine@log", "t@w"]
+    assert [s.name for s in usual] == ["orders", "others", "mine"]

@@ -195,7 +195,7 @@ def test_a_profile_set_apart_has_names_of_its_own(
     monkeypatch.setenv("PENSTOCK_NAMESPACE", "trial")
     found = profile.load(cluster, "cluster")
     assert found.home.endswith("@localhost/trial_a%20b?schema=x")
-    assert urlsplit(found.log).path == "/trial_"
+    assert found.log == "kafka://one:9092,two:9092"
     assert found.store("warehouse").url.endswith("@[::1]:5432/trial_db")
     assert found.store("files").url == "file:///var/trial_data"
     assert urlsplit(found.store("serving").url).path == "/trial_spark_streams"
