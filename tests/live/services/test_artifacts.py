@@ -66,7 +66,9 @@ def locked(monkeypatch: pytest.MonkeyPatch, **groups: Group) -> None:
 
 def impatient(folder: Path, repository: Repository) -> Fetch:
     display = Lines(lambda line: None)
-    return Fetch(repository.url, folder, display, Patience(2, pause=0.01, silence=1.0))
+    return Fetch(
+        repository.url, folder, display, Patience(2, pause=0.01, silence=1.0, slowest=1000)
+    )
 
 
 def part_of(folder: Path, artifact: Artifact) -> Path:
@@ -219,6 +221,15 @@ def test_a_server_that_stalls_is_given_up(
     with pytest.raises(Unavailable, match="cannot be fetched"):
         impatient(folder, repository).all([engine])
     assert len(repository.ranges) == 2
+
+
+def test_the_whole_fetch_has_an_end(folder: Path, repository: Repository, engine: Artifact) -> None:
+    repository.answers = [answers.drips]
+    patience = Patience(slowest=1, whole=3.0)
+    with pytest.raises(Unavailable, match="What came is kept"):
+        Fetch(repository.url, folder, Lines(lambda line: None), patience).all([engine])
+    classpath("mill")
+    assert repository.ranges[1][1], "and was gone on with"
 
 
 def test_a_server_that_stalls_once_costs_a_try(

@@ -41,12 +41,14 @@ class Patience:
         silence: Seconds to wait for a connection or the next bytes, and for another process that
             fetches the same file to get on with it.
         slowest: Bytes that must come in as many seconds as `silence` has.
+        whole: Seconds for everything.
     """
 
     tries: int = 5
     pause: float = 0.3
     silence: float = 20.0
-    slowest: int = 8 << 10
+    slowest: int = 32 << 10
+    whole: float = 3600.0
 
 
 class _Again(Exception):
@@ -83,12 +85,18 @@ class Fetch:
         """
         try:
             asyncio.run(self._all(sorted(artifacts, key=lambda a: -a.size)))
+        except TimeoutError:
+            raise Unavailable(
+                f"{redact(self.base)} is too slow: not everything came in {self.patience.whole:.0f}"
+                " s. What came is kept; run it again to go on"
+            ) from None
         except BaseExceptionGroup as errors:
             raise _first(errors) from None
 
     async def _all(self, artifacts: list[Artifact]) -> None:
         limit = asyncio.Semaphore(_AT_ONCE)
-        async with _client(self.patience) as client, asyncio.TaskGroup() as tasks:
+        whole = asyncio.timeout(self.patience.whole)
+        async with whole, _client(self.patience) as client, asyncio.TaskGroup() as tasks:
             for artifact in artifacts:
                 tasks.create_task(self._one(client, artifact, limit))
 

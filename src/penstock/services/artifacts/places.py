@@ -24,8 +24,7 @@ def repository(mirror: str | None = None) -> str:
     Raises:
         ProfileError: The mirror is no URL.
     """
-    given = os.environ.get(MIRROR) or mirror
-    if not given:
+    if not (given := os.environ.get(MIRROR) or mirror):
         return CENTRAL
     try:
         url = httpx.URL(given)

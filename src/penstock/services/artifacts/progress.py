@@ -11,7 +11,6 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
-    TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
@@ -47,14 +46,9 @@ class Bar:
         self._bar: Progress | None = None
 
     def begin(self, title: str, total: int) -> None:
-        columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
-        self._bar = Progress(
-            *columns,
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-        )
+        self.say(title)
+        columns = BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+        self._bar = Progress(*columns, console=self._console)
         self._bar.add_task(title, total=total)
         self._bar.start()
 
