@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 PENSTOCK = (sys.executable, "-m", "penstock")
@@ -57,7 +58,7 @@ def main() -> int:
 
     say("To look further")
     print(f"cd {shlex.quote(os.path.relpath(HERE))}")
-    print(f"{shlex.join(PENSTOCK)} services up")
+    print(f"{shlex.join(PENSTOCK)} services up embedded")
     print(shlex.join(psql))
     balanced = ran == proved == 0
     print("\nbalanced" if balanced else "\nNOT balanced: see above")
@@ -86,13 +87,13 @@ def postgresql() -> Iterator[list[str]]:
             services("down")
 
 
-def services(verb: str) -> dict[str, str]:
-    command = [*PENSTOCK, "services", verb, "--json"]
+def services(verb: str) -> dict[str, Any]:
+    command = [*PENSTOCK, "services", verb, "embedded", "--json"]
     done = subprocess.run(command, cwd=HERE, stdout=subprocess.PIPE, text=True, timeout=60)
     if verb != "status":
         done.check_returncode()
-    answer: dict[str, str] = json.loads(done.stdout)
-    return answer
+    [answer] = json.loads(done.stdout)["services"]
+    return dict(answer)
 
 
 def penstock(*arguments: str) -> int:

@@ -20,8 +20,8 @@ import psutil  # type: ignore[import-untyped]
 
 from penstock.errors import Refused
 from penstock.services.exclusive import open_locked
+from penstock.services.log_file import log_start
 
-_LOG_LIMIT = 16 << 20
 _WRITING = 5.0
 """Seconds that the shell may need from its start to its writing of the number."""
 
@@ -56,7 +56,7 @@ class Daemon:
         Returns:
             Where in the log its lines begin.
         """
-        begin = _log_start(self.log)
+        begin = log_start(self.log)
         held = open_locked(self._pidfile)
         try:
             fcntl.flock(held, fcntl.LOCK_EX)
@@ -132,25 +132,6 @@ class Daemon:
             return int(self._pidfile.read_text())
         except (FileNotFoundError, ValueError):
             return None
-
-
-def tail(log: Path, lines: int = 12, start: int = 0) -> str:
-    """Return the last lines of a log, of those after the byte `start`."""
-    if not log.exists():
-        return "(no log)"
-    with log.open("rb") as file:
-        file.seek(max(start, log.stat().st_size - (lines << 10)))
-        text = file.read().decode(errors="replace")
-    return "\n".join(text.splitlines()[-lines:])
-
-
-def _log_start(log: Path) -> int:
-    """Put a large log aside; say where the next start's lines will begin."""
-    log.touch()
-    if log.stat().st_size > _LOG_LIMIT:
-        log.replace(log.with_suffix(".old.log"))
-        log.touch()
-    return log.stat().st_size
 
 
 def _await(condition: Callable[[], bool], patience: float) -> bool:

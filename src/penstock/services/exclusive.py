@@ -32,7 +32,9 @@ def exclusive(home: Path, what: str, patience: float = _PATIENCE) -> Iterator[No
         Unavailable: Another command holds the lock too long, or the disk is full.
     """
     with explained(home):
-        home.mkdir(parents=True, exist_ok=True)
+        if not home.exists():
+            home.mkdir(parents=True, exist_ok=True)
+            ignored_by_git(home)
         lock = open_locked(home / "lock")
         try:
             _wait_for(lock, what, patience)

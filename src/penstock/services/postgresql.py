@@ -9,24 +9,22 @@ It listens on a socket in a directory that only its user may enter, and on no ne
 
 from __future__ import annotations
 
-import errno
 import fcntl
-import hashlib
 import os
 import shlex
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
-from penstock.errors import Busy, Refused, Unavailable
+from penstock.errors import Busy
 from penstock.services import postmaster
+from penstock.services.exclusive import exclusive, ignored_by_git, open_locked, try_lock
+from penstock.services.sockets import socket_folder
 
 DATABASE = "postgres"
 
-_SOCKET_LIMIT = 100
 _LOCK_PATIENCE = 150.0
 
 
@@ -71,7 +69,9 @@ class EmbeddedPostgresql:
         self._root = root.resolve()
         self._kept = self._home / "kept"
         data = self._home / "data"
-        self.cluster = postmaster.Cluster(data, _sockets(self._home), self._home / "server.log")
+        self.cluster = postmaster.Cluster(
+            data, socket_folder(self._home), self._home / "server.log"
+        )
 
     @property
     def url(self) -> str:
@@ -140,7 +140,7 @@ class EmbeddedPostgresql:
         The last user stops it, unless `up` asked for it to stay. Raises as `up` does.
         """
         with self._exclusive():
-            users = _open(self._home / "users")
+            users = open_locked(self._home / "users")
             fcntl.flock(users, fcntl.LOCK_SH)
             try:
                 self._start()
@@ -174,35 +174,17 @@ class EmbeddedPostgresql:
         postmaster.start(self.cluster)
 
     def _used(self) -> bool:
-        probe = _open(self._home / "users")
+        probe = open_locked(self._home / "users")
         try:
-            return not _lock(probe)
+            return not try_lock(probe)
         finally:
             os.close(probe)
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
-        with _explained(self._home):
-            self._home.mkdir(parents=True, exist_ok=True)
-            ignore = self._root / ".gitignore"
-            if not ignore.exists():
-                ignore.write_text("*\n")
-            lock = _open(self._home / "lock")
-            try:
-                self._wait_for(lock)
-                yield
-            finally:
-                os.close(lock)
-
-    def _wait_for(self, lock: int) -> None:
-        deadline = time.monotonic() + _LOCK_PATIENCE
-        while not _lock(lock):
-            if time.monotonic() > deadline:
-                raise Unavailable(
-                    f"another command has been starting or stopping the PostgreSQL under "
-                    f"{self._root} for {_LOCK_PATIENCE:.0f} s; look for a stopped penstock process"
-                )
-            time.sleep(0.02)
+        with exclusive(self._home, f"the PostgreSQL under {self._root}", _LOCK_PATIENCE):
+            ignored_by_git(self._root)
+            yield
 
 
 def is_embedded(url: str) -> bool:
@@ -221,48 +203,3 @@ def resolve(url: str, server: str) -> str:
         return url
     schema = parse_qs(urlsplit(url).query).get("schema", [""])[0]
     return f"{server}&schema={quote(schema, safe='')}" if schema else server
-
-
-def _sockets(home: Path) -> Path:
-    place = home / "run"
-    if len(os.fsencode(place)) <= _SOCKET_LIMIT - len("/.s.PGSQL.5432"):
-        return place
-    # A socket's path has at most 107 bytes. Every command must find the same place, so not TMPDIR.
-    digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
-    return Path("/tmp") / f"penstock-{digest}"  # noqa: S108
-
-
-def _open(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-
-
-def _lock(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-@contextmanager
-def _explained(home: Path) -> Iterator[None]:
-    try:
-        yield
-    except PermissionError as error:
-        raise Refused(
-            f"{error.filename or home} cannot be used: {error.strerror}. Run as the user who made "
-            f"it ({_owner(home)}), or in a directory of your own"
-        ) from error
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise Unavailable(f"the disk that holds {home} is full; make room") from error
-        where = error.filename or home
-        raise Refused(f"{where} cannot be used: {error.strerror}; look at it first") from error
-
-
-def _owner(path: Path) -> str:
-    existing = next(p for p in (path, *path.parents) if p.exists())
-    try:
-        return existing.owner()
-    except KeyError:
-        return f"user {existing.stat().st_uid}"

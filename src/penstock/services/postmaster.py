@@ -13,8 +13,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -22,13 +22,11 @@ from psycopg import pq
 
 from penstock.errors import Refused, Unavailable
 from penstock.services.account import Account, account_for
+from penstock.services.log_file import log_start, tail
 
 USER = "penstock"
 PORT = 5432
 PATIENCE = 60.0
-"""Seconds to wait for a start (which may include crash recovery) or a stop."""
-
-_LOG_LIMIT = 16 << 20
 
 # Kept in postgresql.conf, so that people can change them there.
 _SETTINGS = {
@@ -57,11 +55,19 @@ class Cluster:
         data: The data directory.
         sockets: Directory of its socket, open to its user alone.
         log: The server's log file.
+        address: Where it listens beside the socket; nowhere when empty.
+        port: Its port there, and in the socket's name.
+        settings: Settings that go before those in `postgresql.conf`.
+        patience: Seconds to wait for a start (which may include crash recovery) or a stop.
     """
 
     data: Path
     sockets: Path
     log: Path
+    address: str = ""
+    port: int = PORT
+    settings: Mapping[str, str] = field(default_factory=dict)
+    patience: float = field(default_factory=lambda: PATIENCE)
 
 
 def binaries() -> Path:
@@ -94,7 +100,8 @@ def create(cluster: Cluster) -> None:
     fresh = Path(tempfile.mkdtemp(prefix="data.new-", dir=parent))
     if account:
         account.own(fresh)
-    command = [str(binaries() / "initdb"), "-D", str(fresh), "-U", USER, "--auth=trust"]
+    command = [str(binaries() / "initdb"), "-D", str(fresh), "-U", USER]
+    command += ["--auth-local=trust", "--auth-host=scram-sha-256"]
     command += ["--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"]
     command += [f"--set={name}={value}" for name, value in _SETTINGS.items()]
     made = _run(_wrapped(command, account, fresh), _environment())
@@ -115,18 +122,18 @@ def start(cluster: Cluster) -> None:
     _verify(cluster.data)
     account = account_for(cluster.data)
     prepare_sockets(cluster.sockets, account)
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + cluster.patience
     _await(lambda: answers(cluster) or _is_gone(cluster), deadline)
     if _is_gone(cluster):
         _kill_orphans(cluster)
-        before = _log_start(cluster.log)
+        before = log_start(cluster.log)
         pid = _launch(cluster, account)
         _await(lambda: answers(cluster) or not psutil.pid_exists(pid), deadline)
         if not psutil.pid_exists(pid):
             raise _end_of_start(cluster, before)
     if not answers(cluster):
         raise Unavailable(
-            f"PostgreSQL in {cluster.data} does not answer after {PATIENCE:.0f} s; "
+            f"PostgreSQL in {cluster.data} does not answer after {cluster.patience:.0f} s; "
             f"its log {cluster.log} ends with:\n{tail(cluster.log)}"
         )
 
@@ -138,7 +145,7 @@ def stop(cluster: Cluster) -> None:
         if server is None:
             break
         server.send_signal(how)
-        _await(lambda: process(cluster) is None, time.monotonic() + PATIENCE)
+        _await(lambda: process(cluster) is None, time.monotonic() + cluster.patience)
     with contextlib.suppress(OSError):
         cluster.sockets.rmdir()
 
@@ -158,16 +165,6 @@ def process(cluster: Cluster) -> psutil.Process | None:
         return None
 
 
-def tail(log: Path, lines: int = 12, start: int = 0) -> str:
-    """Return the last lines of a log, of those after the byte `start`."""
-    if not log.exists():
-        return "(no log)"
-    with log.open("rb") as file:
-        file.seek(max(start, log.stat().st_size - 8192))
-        text = file.read().decode(errors="replace")
-    return "\n".join(text.splitlines()[-lines:])
-
-
 def prepare_sockets(sockets: Path, account: Account | None) -> None:
     """Make the socket's directory, which only the server's user may enter.
 
@@ -185,7 +182,7 @@ def prepare_sockets(sockets: Path, account: Account | None) -> None:
 
 
 def _ping(cluster: Cluster) -> pq.Ping:
-    where = f"host='{_quoted(str(cluster.sockets))}' port={PORT}"
+    where = f"host='{_quoted(str(cluster.sockets))}' port={cluster.port}"
     conninfo = f"{where} user={USER} dbname=postgres connect_timeout=2"
     return pq.Ping(pq.PGconn.ping(conninfo.encode()))
 
@@ -210,15 +207,6 @@ def _verify(data: Path) -> None:
         )
 
 
-def _log_start(log: Path) -> int:
-    """Put a large log aside; say where the next start's lines will begin."""
-    log.touch()
-    if log.stat().st_size > _LOG_LIMIT:
-        log.replace(log.with_suffix(".old.log"))
-        log.touch()
-    return log.stat().st_size
-
-
 def _remove_left(left: Path) -> None:
     """Remove what a killed starter was making; its initdb lives on and would go on writing."""
     for candidate in psutil.process_iter():
@@ -233,8 +221,9 @@ def _remove_left(left: Path) -> None:
 
 def _launch(cluster: Cluster, account: Account | None) -> int:
     settings = {
-        "listen_addresses": "",
-        "port": str(PORT),
+        **cluster.settings,
+        "listen_addresses": cluster.address,
+        "port": str(cluster.port),
         "unix_socket_directories": '"' + str(cluster.sockets).replace('"', '""') + '"',
         "unix_socket_permissions": "0700",
     }

@@ -12,8 +12,9 @@ from typing import Any, Literal, Protocol
 
 from penstock.errors import Refused, Unavailable
 from penstock.services import ports
-from penstock.services.daemon import Daemon, Launch, tail
+from penstock.services.daemon import Daemon, Launch
 from penstock.services.exclusive import exclusive, explained
+from penstock.services.log_file import tail
 from penstock.services.settings import Settings
 
 _STOP = 30.0
@@ -48,6 +49,22 @@ class State:
     data: Path
     log: Path
     more: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Service(Protocol):
+    """A server that Penstock starts on this machine. Usable from any thread and process."""
+
+    name: str
+    log: Path
+
+    def up(self, stopping: threading.Event | None = None) -> str:
+        """Start it if it does not run, wait until it answers, return its URL. Idempotent."""
+
+    def down(self) -> None:
+        """Stop it cleanly; data survives. Nothing happens if it does not run."""
+
+    def status(self) -> State:
+        """Look at it, starting and changing nothing."""
 
 
 class Recipe(Protocol):

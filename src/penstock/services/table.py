@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from penstock.errors import ProfileError
-from penstock.services import settings
+from penstock.services import artifacts, settings
 from penstock.services.cassandra import Cassandra
+from penstock.services.embedded import Embedded
 from penstock.services.kafka import Kafka
+from penstock.services.postgresql_tcp import PostgresqlTcp
 from penstock.services.registry import Registry
-from penstock.services.server import Server
+from penstock.services.server import Server, Service
 
 _RECIPES = {recipe.name: recipe for recipe in (Kafka, Registry, Cassandra)}
-NAMES = tuple(_RECIPES)
+
+STACK = (*_RECIPES, PostgresqlTcp.name)
+"""What `penstock services up` starts."""
+
+NAMES = (*STACK, Embedded.name)
 
 
 def get(
@@ -23,7 +29,7 @@ def get(
     *,
     root: Path = Path(".penstock"),
     mirror: str | None = None,
-) -> Server:
+) -> Service:
     """Return a server by its name, to start, stop or look at.
 
     Args:
@@ -39,8 +45,54 @@ def get(
         >>> get("kafka", {"port": 19092, "memory": "256m"}).up()
         'kafka://127.0.0.1:19092'
     """
-    if name not in _RECIPES:
+    if name not in NAMES:
         raise ProfileError(f"there is no service {name!r}; there are {', '.join(NAMES)}")
-    recipe = _RECIPES[name]
-    wanted = settings.read(name, table or {}, recipe.defaults, root / name)
-    return Server(recipe(wanted, mirror), wanted)
+    if name == Embedded.name:
+        if table:
+            raise ProfileError(
+                f"[services.{name}] is not needed: the {name} PostgreSQL has no settings"
+            )
+        return Embedded(root)
+    kind = _RECIPES.get(name, PostgresqlTcp)
+    folder = root / getattr(kind, "folder", name)
+    wanted = settings.read(name, table or {}, kind.defaults, folder)
+    if kind is PostgresqlTcp:
+        return PostgresqlTcp(wanted)
+    return Server(_RECIPES[name](wanted, mirror), wanted)
+
+
+def several(names: Sequence[str], tables: Mapping[str, Any], root: Path) -> list[Service]:
+    """Return servers by their names.
+
+    Args:
+        names: Some of `NAMES`.
+        tables: What `[services]` of penstock.toml holds: a table for each server, and `mirror`.
+        root: As in `get`.
+
+    Raises:
+        ProfileError: There is no such server, or a setting is wrong.
+    """
+    if strange := set(tables) - {*NAMES, "mirror"}:
+        raise ProfileError(
+            f"[services] has an unknown setting {sorted(strange)[0]!r}; "
+            f"there are {', '.join(NAMES)} and mirror"
+        )
+    mirror = tables.get("mirror")
+    return [get(name, tables.get(name), root=root, mirror=mirror) for name in dict.fromkeys(names)]
+
+
+def fetch(services: Sequence[Service], tables: Mapping[str, Any]) -> None:
+    """Fetch at once what those servers are made of that do not run, so that each can start.
+
+    Args:
+        services: The servers.
+        tables: As in `several`.
+
+    Raises:
+        Unavailable: The repository cannot be reached, or the disk is full.
+        Refused: The repository lacks a file or has a wrong one.
+    """
+    gone = (
+        s for s in services if isinstance(s, Server) and s.status().state in {"stopped", "died"}
+    )
+    artifacts.ensure([service.name for service in gone], mirror=tables.get("mirror"))

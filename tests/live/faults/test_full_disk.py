@@ -45,7 +45,7 @@ def test_a_full_disk_is_waited_for(tmp_path: Path, disk: Path) -> None:
     project = Project(tmp_path, "")
     project.environment = {"PENSTOCK_DATA": str(disk / "data"), "PENSTOCK_PROFILE": "embedded"}
     project.write(PROGRAM)
-    project.penstock("services", "up")
+    project.penstock("services", "up", "embedded")
     try:
         process = project.start("run", "program.py", "--until-idle")
         time.sleep(1.5)  # in the middle of the run; any moment will do
@@ -63,4 +63,4 @@ def test_a_full_disk_is_waited_for(tmp_path: Path, disk: Path) -> None:
         assert b"waiting" in said
         project.balance()
     finally:
-        project.penstock("services", "down")
+        project.penstock("services", "down", "embedded")
