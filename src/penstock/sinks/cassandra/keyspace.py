@@ -1,0 +1,73 @@
+"""What must be in the cluster before a lane writes: keyspace, progress table, its own table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from penstock.errors import Refused, Rejected
+from penstock.records import LaneKey
+from penstock.sinks.cassandra import progress
+from penstock.sinks.cassandra.address import Address
+from penstock.sinks.cassandra.cql import quoted
+from penstock.sinks.cassandra.session import Session
+from penstock.sinks.cassandra.table import Change, Table, find, table_id
+
+_KEYSPACE = "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?"
+
+
+def plan(session: Session, address: Address, table: Table, lane: LaneKey) -> list[Change]:
+    """Say what must be done so that the lane can write; nothing when all is there.
+
+    Raises:
+        Refused: Something cannot be made, or the table cannot be used as it is.
+    """
+    table.check_name()
+    changes = []
+    written = 0
+    if not session.run(_KEYSPACE, [address.keyspace]):
+        changes.append(_create(address))
+    if table_id(session, address.keyspace, progress.TABLE) is None:
+        create = progress.create_statement(address.keyspace)
+        changes.append(Change(f"create table {progress.TABLE!r} for the lanes' progress", create))
+    else:
+        stands = progress.Ledger(session, address.keyspace, lane).read()
+        written = sum(p.totals.written for p in stands.values())
+    relation = find(session, address.keyspace, table.name)
+    return changes + table.plan(relation, written, lane.lane)
+
+
+def apply(session: Session, changes: Sequence[Change]) -> None:
+    """Make the changes.
+
+    Raises:
+        Refused: The cluster does not let us; with the CQL for somebody whom it lets.
+    """
+    for change in changes:
+        try:
+            session.change(change.statement)
+        except (Refused, Rejected) as error:
+            raise Refused(
+                f"cannot {change.words}: {error}\nLet somebody who may run: {change.statement};"
+            ) from error
+
+
+def _create(address: Address) -> Change:
+    if address.replication is None:
+        example = _statement(
+            address.keyspace, {"class": "NetworkTopologyStrategy", "replication_factor": "3"}
+        )
+        raise Refused(
+            f"Cassandra at {address.url} has no keyspace {address.keyspace!r}. Add replication=3 "
+            "(a number of copies) to the store's URL, so that Penstock creates it, or let "
+            f"somebody run: {example};"
+        )
+    return Change(
+        f"create keyspace {address.keyspace!r}", _statement(address.keyspace, address.replication)
+    )
+
+
+def _statement(name: str, replication: Mapping[str, str]) -> str:
+    options = ", ".join(
+        f"'{key.replace(chr(39), chr(39) * 2)}': '{value}'" for key, value in replication.items()
+    )
+    return f"CREATE KEYSPACE IF NOT EXISTS {quoted(name)} WITH replication = {{{options}}}"
