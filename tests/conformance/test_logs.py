@@ -21,16 +21,32 @@ from penstock.testing.conformance import (
     PartitionedLogConformance,
     RecreatedLogConformance,
     RetainingLogConformance,
+    SparseLogConformance,
 )
+
+NOTHING = b"no reader sees this"
+
+
+class SparseLog(MemoryLog):
+    """A log in memory with offsets that hold no record for a reader."""
+
+    def read(self, starts: Mapping[int, int], limits: Limits) -> LogBatch:
+        return self._seen(super().read(starts, limits))
+
+    def reread(self, spans: Mapping[int, Span]) -> LogBatch:
+        return self._seen(super().reread(spans))
+
+    def _seen(self, batch: LogBatch) -> LogBatch:
+        return replace(batch, records=batch.records.filter(pl.col("key").ne_missing(NOTHING)))
 
 
 class MemoryLogStore(LogStore):
     partitions = 2
 
-    def __init__(self, made: type[MemoryLog] = MemoryLog) -> None:
+    def __init__(self, made: type[SparseLog] = SparseLog) -> None:
         self._log = made("log", self.partitions)
 
-    def log(self) -> MemoryLog:
+    def log(self) -> SparseLog:
         return self._log
 
     def append(self, partition: int, values: Sequence[bytes]) -> None:
@@ -46,6 +62,10 @@ class MemoryLogStore(LogStore):
 
     def recreate(self) -> None:
         self._log.recreate()
+
+    def skip(self, partition: int) -> None:
+        records = pl.DataFrame({"key": [NOTHING] * 3, "value": [b""] * 3})
+        self._log.append(records.with_columns(partition=pl.lit(partition, pl.Int32)))
 
 
 class OpenLogs(LogStore):
@@ -104,6 +124,7 @@ class TestMemoryLog(
     KeyedLogConformance,
     RetainingLogConformance,
     RecreatedLogConformance,
+    SparseLogConformance,
 ):
     @pytest.fixture
     def store(self) -> LogStore:
@@ -129,12 +150,12 @@ class TestLanding(LogConformance):
 # --- one broken log for each check ---
 
 
-class InventsARecord(MemoryLog):
+class InventsARecord(SparseLog):
     def spans(self) -> Mapping[int, Span]:
         return {p: span if span.end else Span(0, 1) for p, span in super().spans().items()}
 
 
-class LeavesGaps(MemoryLog):
+class LeavesGaps(SparseLog):
     def read(self, starts: Mapping[int, int], limits: Limits) -> LogBatch:
         batch = super().read(starts, limits)
         if batch.records["value"].to_list() != [b"a", b"b", b"c"]:
@@ -143,7 +164,7 @@ class LeavesGaps(MemoryLog):
         return replace(batch, records=batch.records.with_columns(offset=late))
 
 
-class WideIntegers(MemoryLog):
+class WideIntegers(SparseLog):
     def read(self, starts: Mapping[int, int], limits: Limits) -> LogBatch:
         batch = super().read(starts, limits)
         return replace(
@@ -151,59 +172,59 @@ class WideIntegers(MemoryLog):
         )
 
 
-class KeepsOnlyText(MemoryLog):
+class KeepsOnlyText(SparseLog):
     def append(self, records: pl.DataFrame, **others: object) -> dict[int, int]:
         text = pl.when(pl.col("value") != b"\xff\xfe").then("value").otherwise(b"").alias("value")
         kept = records.with_columns(text) if b"\xff\xfe" in records["value"].to_list() else records
         return super().append(kept, **others)  # type: ignore[arg-type]
 
 
-class BeginsOneLate(MemoryLog):
+class BeginsOneLate(SparseLog):
     def read(self, starts: Mapping[int, int], limits: Limits) -> LogBatch:
         if starts == {0: 1} and self.spans()[0] == Span(0, 3):
             starts = {0: 2}
         return super().read(starts, limits)
 
 
-class RepeatsTheLast(MemoryLog):
+class RepeatsTheLast(SparseLog):
     def read(self, starts: Mapping[int, int], limits: Limits) -> LogBatch:
         return super().read(
             {p: 0 if s == 1 == self._ends()[p] else s for p, s in starts.items()}, limits
         )
 
 
-class IgnoresRecordLimits(MemoryLog):
+class IgnoresRecordLimits(SparseLog):
     def read(self, starts: Mapping[int, int], limits: Limits) -> LogBatch:
         wide = replace(limits, records=limits.records if limits.records == 1 else 100)
         return super().read(starts, wide)
 
 
-class IgnoresByteLimits(MemoryLog):
+class IgnoresByteLimits(SparseLog):
     def read(self, starts: Mapping[int, int], limits: Limits) -> LogBatch:
         return super().read(starts, replace(limits, bytes=1 << 40))
 
 
-class MayGiveNothing(MemoryLog):
+class MayGiveNothing(SparseLog):
     def read(self, starts: Mapping[int, int], limits: Limits) -> LogBatch:
         if limits.bytes == 1:
             return super().read(self._ends(), limits)
         return super().read(starts, limits)
 
 
-class RereadsMore(MemoryLog):
+class RereadsMore(SparseLog):
     def reread(self, spans: Mapping[int, Span]) -> LogBatch:
         if spans == {0: Span(1, 3)} and self._ends()[0] == 4:
             spans = {0: Span(1, 4)}
         return super().reread(spans)
 
 
-class ForgivesLateStarts(MemoryLog):
+class ForgivesLateStarts(SparseLog):
     def read(self, starts: Mapping[int, int], limits: Limits) -> LogBatch:
         ends = self._ends()
         return super().read({p: min(s, ends.get(p, s)) for p, s in starts.items()}, limits)
 
 
-class RereadsLess(MemoryLog):
+class RereadsLess(SparseLog):
     def reread(self, spans: Mapping[int, Span]) -> LogBatch:
         ends = self._ends()
         return super().reread(
@@ -211,35 +232,35 @@ class RereadsLess(MemoryLog):
         )
 
 
-class InventsPartitions(MemoryLog):
+class InventsPartitions(SparseLog):
     def read(self, starts: Mapping[int, int], limits: Limits) -> LogBatch:
         return super().read({p: s for p, s in starts.items() if p in self._ends()}, limits)
 
 
-class ChangesItsIdentity(MemoryLog):
+class ChangesItsIdentity(SparseLog):
     def identity(self) -> str:
         return f"{super().identity()}-{max(self._ends().values())}"
 
 
-class AlwaysWaits(MemoryLog):
+class AlwaysWaits(SparseLog):
     def wait(self, starts: Mapping[int, int], timeout: float) -> bool:
         there = self._ends()[0] > starts[0]
         return super().wait(starts, timeout) and not there
 
 
-class AlwaysFinds(MemoryLog):
+class AlwaysFinds(SparseLog):
     def wait(self, starts: Mapping[int, int], timeout: float) -> bool:
         return True if starts == {0: 1} else super().wait(starts, timeout)
 
 
-class SleepsThroughAppends(MemoryLog):
+class SleepsThroughAppends(SparseLog):
     def wait(self, starts: Mapping[int, int], timeout: float) -> bool:
         if timeout == 10 and not self._ends()[0]:
             return super().wait(starts, 0.01)
         return super().wait(starts, timeout)
 
 
-class SeesAWakeAsARecord(MemoryLog):
+class SeesAWakeAsARecord(SparseLog):
     woken = False
 
     def wake(self) -> None:
@@ -250,7 +271,7 @@ class SeesAWakeAsARecord(MemoryLog):
         return super().wait(starts, timeout) or self.woken
 
 
-class SharesOffsets(MemoryLog):
+class SharesOffsets(SparseLog):
     def read(self, starts: Mapping[int, int], limits: Limits) -> LogBatch:
         batch = super().read(starts, limits)
         if len(starts) < 2 or batch.records["partition"].n_unique() < 2:
@@ -259,12 +280,12 @@ class SharesOffsets(MemoryLog):
         return replace(batch, records=batch.records.with_columns(offset=shared))
 
 
-class ReadsEverything(MemoryLog):
+class ReadsEverything(SparseLog):
     def read(self, starts: Mapping[int, int], limits: Limits) -> LogBatch:
         return super().read({0: 0, 1: 0} if starts == {1: 0} else starts, limits)
 
 
-class ScattersKeys(MemoryLog):
+class ScattersKeys(SparseLog):
     def append(self, records: pl.DataFrame, **others: object) -> dict[int, int]:
         if "key" in records.columns and records["value"].null_count() == 0:
             turn = sum(self._ends().values()) % 2
@@ -272,30 +293,51 @@ class ScattersKeys(MemoryLog):
         return super().append(records, **others)  # type: ignore[arg-type]
 
 
-class WritesEmptyForNull(MemoryLog):
+class WritesEmptyForNull(SparseLog):
     def append(self, records: pl.DataFrame, **others: object) -> dict[int, int]:
         return super().append(records.with_columns(pl.col("value").fill_null(b"")), **others)  # type: ignore[arg-type]
 
 
-class PassesOverGaps(MemoryLog):
+class PassesOverGaps(SparseLog):
     def read(self, starts: Mapping[int, int], limits: Limits) -> LogBatch:
         kept = self._starts
         return super().read({p: max(s, kept.get(p, s)) for p, s in starts.items()}, limits)
 
 
-class CountsAnew(MemoryLog):
+class CountsAnew(SparseLog):
     def drop(self, partition: int, before: int) -> None:
         super().drop(partition, before)
         if not self._records[partition].height:
             self._starts[partition] = 0
 
 
-class KeepsItsName(MemoryLog):
+class StopsAtTheLastRecord(SparseLog):
+    def read(self, starts: Mapping[int, int], limits: Limits) -> LogBatch:
+        batch = super().read(starts, limits)
+        if self._ends()[0] != 8 or starts[0] not in (0, 5):
+            return batch
+        return replace(batch, spans={0: Span(0, 5)} if starts[0] == 0 else {})
+
+
+class BeginsAtRecordsOnly(SparseLog):
+    def read(self, starts: Mapping[int, int], limits: Limits) -> LogBatch:
+        late = self._ends()[0] == 8 and starts[0] in (1, 2, 3)
+        return super().read({0: 4} if late else starts, limits)
+
+
+class RereadsWhatNobodySees(SparseLog):
+    def reread(self, spans: Mapping[int, Span]) -> LogBatch:
+        if spans == {0: Span(1, 4)}:
+            return MemoryLog.reread(self, spans)
+        return super().reread(spans)
+
+
+class KeepsItsName(SparseLog):
     def identity(self) -> str:
         return str(uuid.uuid5(uuid.NAMESPACE_DNS, self.name))
 
 
-BROKEN: dict[str, type[MemoryLog]] = {
+BROKEN: dict[str, type[SparseLog]] = {
     "a_new_log_is_empty": InventsARecord,
     "offsets_grow_by_one_from_zero": LeavesGaps,
     "records_have_the_columns_of_a_log": WideIntegers,
@@ -321,6 +363,9 @@ BROKEN: dict[str, type[MemoryLog]] = {
     "dropped_records_are_never_passed_over": PassesOverGaps,
     "offsets_go_on_after_everything_was_dropped": CountsAnew,
     "a_log_made_anew_has_another_identity": KeepsItsName,
+    "offsets_without_a_record_are_passed": StopsAtTheLastRecord,
+    "a_read_may_begin_where_there_is_no_record": BeginsAtRecordsOnly,
+    "a_reread_gives_the_records_that_there_are": RereadsWhatNobodySees,
 }
 
 SLOW = {"wait_is_over_at_once_when_there_is_a_record", "an_append_ends_a_wait", "wake_ends_a_wait"}
@@ -335,7 +380,7 @@ def checks() -> dict[str, Callable[[LogStore], object]]:
     }
 
 
-def failures(made: type[MemoryLog], names: set[str]) -> set[str]:
+def failures(made: type[SparseLog], names: set[str]) -> set[str]:
     failed = set()
     for name in names:
         try:

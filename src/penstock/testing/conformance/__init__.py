@@ -13,6 +13,7 @@ from penstock.testing.conformance.logs import (
     PartitionedLogConformance,
     RecreatedLogConformance,
     RetainingLogConformance,
+    SparseLogConformance,
 )
 from penstock.testing.conformance.sink_store import SinkStore
 from penstock.testing.conformance.sinks import (
@@ -41,4 +42,5 @@ __all__ = [
     "SinkStore",
     "SourceConformance",
     "SourceSystem",
+    "SparseLogConformance",
 ]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 import pytest
@@ -49,13 +49,17 @@ class LogStore(ABC):
         """Delete the log and make it anew under the same name."""
         raise NotImplementedError
 
+    def skip(self, partition: int) -> None:
+        """Use up some offsets that hold nothing for a reader, as an aborted transaction does."""
+        raise NotImplementedError
+
 
 class LogConformance:
     """What every log must do.
 
     Subclass it in a test module, and give it the log. `KeyedLogConformance`,
-    `PartitionedLogConformance`, `RetainingLogConformance` and `RecreatedLogConformance` go beside
-    it where they apply.
+    `PartitionedLogConformance`, `RetainingLogConformance`, `RecreatedLogConformance` and
+    `SparseLogConformance` go beside it where they apply.
 
     Example:
         class TestMyLog(LogConformance):
@@ -174,7 +178,7 @@ class PartitionedLogConformance:
     def test_each_partition_has_its_own_offsets(self, store: LogStore) -> None:
         store.append(0, [b"a", b"b"])
         store.append(1, [b"c"])
-        batch = store.log().read({0: 0, 1: 0}, ALL)
+        batch = _read_from(store.log(), {0: 0, 1: 0})
         places = batch.records.select("partition", "offset").rows()
         assert places == [(0, 0), (0, 1), (1, 0)]
         assert batch.records["value"].to_list() == [b"a", b"b", b"c"]
@@ -229,10 +233,75 @@ class RecreatedLogConformance:
         assert store.log().identity() != first
 
 
+class SparseLogConformance:
+    """What a log must do besides that gives offsets to what no reader sees (`LogStore.skip`)."""
+
+    def test_offsets_without_a_record_are_passed(self, store: LogStore) -> None:
+        ends = _with_gaps(store)
+        batch = _read(store, 0)
+        assert batch.records["value"].to_list() == [b"a", b"b"]
+        assert batch.records["offset"].to_list() == [0, ends[1]]
+        assert batch.spans == {0: Span(0, ends[-1])}
+
+    def test_a_read_may_begin_where_there_is_no_record(self, store: LogStore) -> None:
+        ends = _with_gaps(store)
+        for start in range(1, ends[1] + 1):
+            batch = _read(store, start)
+            assert batch.records["value"].to_list() == [b"b"]
+            assert batch.spans == {0: Span(start, ends[-1])}
+
+    def test_a_reread_gives_the_records_that_there_are(self, store: LogStore) -> None:
+        _, first, _, last = _with_gaps(store)
+        for span, values in {
+            Span(0, last): [b"a", b"b"],
+            Span(0, 1): [b"a"],
+            Span(1, first): [],
+            Span(1, first + 1): [b"b"],
+            Span(first + 1, last): [],
+        }.items():
+            batch = store.log().reread({0: span})
+            assert batch.spans == {0: span}
+            assert batch.records["value"].to_list() == values
+
+
+def _with_gaps(store: LogStore) -> list[int]:
+    """Write a, a gap, b, a gap; return the log's end after each."""
+    ends = []
+    for step in (b"a", None, b"b", None):
+        if step is None:
+            store.skip(0)
+        else:
+            store.append(0, [step])
+        ends.append(store.log().spans()[0].end)
+    return ends
+
+
 def _read(store: LogStore, start: int) -> LogBatch:
-    return store.log().read({0: start}, ALL)
+    return _read_from(store.log(), {0: start})
+
+
+def _read_from(log: Log, starts: Mapping[int, int]) -> LogBatch:
+    """Read up to the end; one read may give less."""
+    whole = log.read(starts, ALL)
+    spans, parts = dict(whole.spans), [whole.records]
+    while behind := _behind(log, starts, spans):
+        more = log.read(behind, ALL)
+        if not any(len(span) for span in more.spans.values()):
+            break
+        for partition, span in more.spans.items():
+            assert span.start == behind[partition]
+            spans[partition] = Span(starts[partition], span.end)
+        parts.append(more.records)
+    return LogBatch(spans, pl.concat(parts).sort("partition", maintain_order=True))
+
+
+def _behind(log: Log, starts: Mapping[int, int], spans: Mapping[int, Span]) -> Mapping[int, int]:
+    """Where to read on; empty at the end."""
+    places = {p: spans[p].end if p in spans else start for p, start in starts.items()}
+    ends = log.spans()
+    return places if any(at < ends[p].end for p, at in places.items()) else {}
 
 
 def _read_all(store: LogStore) -> pl.DataFrame:
     log = store.log()
-    return log.read({p: span.start for p, span in log.spans().items()}, ALL).records
+    return _read_from(log, {p: span.start for p, span in log.spans().items()}).records

@@ -1,0 +1,104 @@
+"""Foreign producers and owners of topics, as tests need them."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from confluent_kafka import KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions, NewTopic
+
+PATIENCE = 60
+
+
+class Owner:
+    """Makes, grows, trims and deletes a topic, and writes to it.
+
+    Args:
+        url: Of the broker.
+        name: The topic's.
+    """
+
+    def __init__(self, url: str, name: str) -> None:
+        self.name = name
+        self._settings: dict[str, Any] = {"bootstrap.servers": urlsplit(url).netloc, "log_level": 0}
+        self._admin = AdminClient(self._settings)
+        self._producers: dict[str, Producer] = {}
+
+    def make(self, partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
+        """Make the topic, and wait until the one deleted before is gone."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            new = NewTopic(self.name, partitions, 1, config=dict(config or {}))
+            try:
+                self._admin.create_topics([new])[self.name].result(PATIENCE)
+                break
+            except KafkaException as error:
+                still = error.args[0].name() == "TOPIC_ALREADY_EXISTS"
+                if not still or time.monotonic() > deadline:
+                    raise
+        self._seen(partitions)
+
+    def delete(self) -> None:
+        self._admin.delete_topics([self.name])[self.name].result(PATIENCE)
+
+    def grow(self, partitions: int) -> None:
+        asked = self._admin.create_partitions([NewPartitions(self.name, partitions)])
+        asked[self.name].result(PATIENCE)
+        self._seen(partitions)
+
+    def trim(self, partition: int, before: int) -> None:
+        """Remove the records before an offset, as retention does."""
+        asked = self._admin.delete_records([TopicPartition(self.name, partition, before)])
+        next(iter(asked.values())).result(PATIENCE)
+
+    def produce(self, values: Sequence[bytes | None], partition: int = 0, **more: Any) -> None:
+        """Write records outside of transactions, in one batch."""
+        producer = self._producer(None)
+        for value in values:
+            producer.produce(self.name, value, partition=partition, **more)
+        assert producer.flush(PATIENCE) == 0
+
+    def transact(
+        self, values: Sequence[bytes | None], partition: int = 0, *, commit: bool, key: bytes = b"k"
+    ) -> None:
+        """Write records in one transaction, and commit or abort it."""
+        producer = self._producer("transactional")
+        producer.begin_transaction()
+        for value in values:
+            producer.produce(self.name, value, key, partition)
+        assert producer.flush(PATIENCE) == 0
+        if commit:
+            producer.commit_transaction(PATIENCE)
+        else:
+            producer.abort_transaction(PATIENCE)
+
+    def transaction(self) -> Producer:
+        """A producer of its own that stands in an open transaction."""
+        producer = self._transactional()
+        producer.begin_transaction()
+        return producer
+
+    def _producer(self, kind: str | None) -> Producer:
+        key = kind or "plain"
+        if key not in self._producers:
+            settings = {**self._settings, "linger.ms": 0}
+            self._producers[key] = self._transactional() if kind else Producer(settings)
+        return self._producers[key]
+
+    def _transactional(self) -> Producer:
+        producer = Producer({**self._settings, "transactional.id": f"{self.name}-{uuid.uuid4()}"})
+        producer.init_transactions(PATIENCE)
+        return producer
+
+    def _seen(self, partitions: int) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            found = self._admin.list_topics(self.name, timeout=PATIENCE).topics[self.name]
+            if len(found.partitions) == partitions and not found.error:
+                return
+            assert time.monotonic() < deadline, found.error
