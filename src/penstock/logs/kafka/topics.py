@@ -155,13 +155,38 @@ def drift(admin: client.Admin, wanted: Wanted) -> dict[str, tuple[str | None, st
     settings = wanted.settings(wanted.partitions or 1)
     if not settings:
         return {}
-    resource = ConfigResource(ConfigResource.Type.TOPIC, wanted.name)
-    (asked,) = admin.client.describe_configs([resource]).values()
-    found: dict[str, Any] = admin.result(asked, f"topic {wanted.name!r}")
-    now = {name: entry.value for name, entry in found.items()}
+    now = _settings(admin, wanted.name)
     return {
         name: (now.get(name), value) for name, value in settings.items() if now.get(name) != value
     }
+
+
+def preview(admin: client.Admin, wanted: Wanted) -> list[str]:
+    """Say what `make` would create or change, one sentence each; raises as it does."""
+    topic, partitions = find(admin, wanted.name), wanted.partitions or 1
+    if topic is None:
+        return [f"create topic {wanted.name!r} with {partitions} partitions"]
+    refuse_shrinking(topic, partitions)
+    said = [
+        f"set {name}={after} for topic {wanted.name!r}, which has {before}"
+        for name, (before, after) in drift(admin, wanted).items()
+    ]
+    if added := partitions - topic.partitions:
+        there = topic.partitions
+        said.append(f"add {added} partitions to topic {wanted.name!r}, which has {there}")
+    return said
+
+
+def largest_record(admin: client.Admin, name: str) -> int:
+    """The most bytes that a topic takes at once; raises as `drift` does."""
+    return int(_settings(admin, name)["max.message.bytes"] or 0)
+
+
+def _settings(admin: client.Admin, name: str) -> dict[str, str | None]:
+    resource = ConfigResource(ConfigResource.Type.TOPIC, name)
+    (asked,) = admin.client.describe_configs([resource]).values()
+    found: dict[str, Any] = admin.result(asked, f"topic {name!r}")
+    return {name: entry.value for name, entry in found.items()}
 
 
 def _create(admin: client.Admin, wanted: Wanted, replication: int | None) -> None:

@@ -1,0 +1,245 @@
+"""The sink that writes a lane's rows to a topic in Kafka: exactly once for committed reads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from struct import pack
+from urllib.parse import quote
+from uuid import uuid4
+
+import polars as pl
+from confluent_kafka import TopicPartition
+
+from penstock import faults
+from penstock.errors import Fenced, Rejected, Unavailable
+from penstock.interfaces import Capabilities
+from penstock.logs import staging
+from penstock.logs.kafka import address, client, offsets, progress, topics
+from penstock.logs.kafka.frames import BORN
+from penstock.logs.kafka.log import open_topic
+from penstock.logs.kafka.transactions import Record, Transactions
+from penstock.plan import REPLAY, Lane
+from penstock.records import LaneKey, Limits, Progress, Receipt, Step
+
+TOO_LARGE = "MSG_SIZE_TOO_LARGE"
+
+_OVERHEAD = 512
+"""Bytes that a record needs in Kafka besides its key and value, at most."""
+
+_PAGE = Limits(records=50_000, bytes=64 << 20)
+
+_START = Progress(0, 0)
+
+_SOON = 1.0
+"""Seconds to wait until what is committed is visible."""
+
+
+class KafkaTopicSink:
+    """Appends a lane's rows to a topic. Guarantee: exactly-once for readers of what is committed.
+
+    Rows are staged in memory, encoded. The commit is one transaction of Kafka for each partition
+    that the rows came from; it holds the rows and the progress. The producer's id names the
+    partition, so that a successor fences its predecessor off, whatever that one is doing.
+
+    Args:
+        url: Of the Kafka cluster.
+        lane: The lane, of mode `topic`.
+        key: Under what the progress is kept.
+    """
+
+    capabilities = Capabilities()
+
+    def __init__(self, url: str, lane: Lane, key: LaneKey) -> None:
+        self._url = url
+        self._lane = lane
+        self._key = key
+        self._admin = client.admin(url)
+        self._wanted = topics.Wanted(lane.table, lane.partitions, lane.retention)
+        self._limit = 0
+        self._staged: list[pl.DataFrame] = []
+        self._producers: dict[int, Transactions] = {}
+        self._stands: dict[int, Progress] = {}
+
+    def open(self) -> None:
+        copies = address.read(self._url).replication
+        topics.make(self._admin, self._wanted, copies)
+        topics.make(self._admin, progress.wanted(self._key.pipeline), copies)
+        self._limit = topics.largest_record(self._admin, self._lane.table)
+
+    def preview(self) -> Sequence[str]:
+        ours = progress.wanted(self._key.pipeline)
+        return [*topics.preview(self._admin, self._wanted), *topics.preview(self._admin, ours)]
+
+    def claim(self, epochs: Mapping[int, int]) -> Mapping[int, Progress]:
+        self._leave()
+        with progress.Scan(self._url, self._key) as scan:
+            self._refuse_lower(scan.stands(), epochs)  # before it fences its successor off
+            self._enter(epochs)
+            found = scan.stands()
+        self._refuse_lower(found, epochs)
+        claimed = {p: replace(found.get(p, _START), epoch=epoch) for p, epoch in epochs.items()}
+        raised = {p: now for p, now in claimed.items() if now != found.get(p)}
+        self._write(staging.STAGED.to_frame(), raised)
+        self._stands = claimed
+        return dict(claimed)
+
+    def stage(self, rows: pl.DataFrame) -> Receipt:
+        records = staging.staged(self._lane, rows)
+        if (_sizes(records) > self._limit).any():
+            raise Rejected("a record is too large", code=TOO_LARGE)
+        self._staged.append(records)
+        return Receipt(staging.per_partition(rows["_partition"]))
+
+    def commit(
+        self, receipts: Sequence[Receipt], steps: Mapping[int, Step]
+    ) -> Mapping[int, Progress]:
+        frames, self._staged = self._staged, []
+        records = staging.gathered(self._key.lane, frames, receipts)
+        moved = {
+            partition: replace(step.after, epoch=step.before.epoch)
+            for partition, step in staging.counted(records, steps).items()
+        }
+        self._check(steps)
+        self._write(records, moved)
+        self._stands.update(moved)
+        return moved
+
+    def rollback(self) -> None:
+        self._staged = []
+
+    def isolate(self, rows: pl.DataFrame) -> Sequence[tuple[int, Rejected]]:
+        self.rollback()
+        sizes = _sizes(staging.staged(self._lane, rows))
+        return [
+            (row, Rejected(self._too_large(sizes[row]), code=TOO_LARGE))
+            for row in (sizes > self._limit).arg_true().to_list()
+        ]
+
+    def positions(self) -> Iterator[pl.DataFrame]:
+        """Yield the topic's records: `_partition` and `_offset` are the topic's own."""
+        log = open_topic(self._url, self._lane.table)
+        try:
+            spans = log.spans()
+            starts = {partition: span.start for partition, span in spans.items() if len(span)}
+            while starts:
+                read = log.read(starts, _PAGE)
+                yield self._decoded(read.records)
+                starts.update({partition: span.end for partition, span in read.spans.items()})
+                starts = {p: start for p, start in starts.items() if start < spans[p].end}
+        finally:
+            log.close()
+
+    def progress(self) -> Mapping[int, Progress]:
+        if topics.find(self._admin, progress.topic_of(self._key.pipeline)) is None:
+            return {}
+        with progress.Scan(self._url, self._key) as scan:
+            return scan.stands()
+
+    def sweep(self, epoch: int) -> None:
+        """Do nothing: Kafka ended what a predecessor left open when this one entered."""
+
+    def close(self) -> None:
+        self.rollback()
+        self._leave()
+
+    # --- transactions ---
+
+    def _enter(self, epochs: Mapping[int, int]) -> None:
+        """Fence the predecessors off; each takes Kafka half a second after a kill."""
+        self._producers = {
+            partition: Transactions(self._url, self._id(partition), self._limit)
+            for partition in epochs
+        }
+        with ThreadPoolExecutor(len(epochs)) as pool:
+            list(pool.map(Transactions.enter, self._producers.values()))
+
+    def _id(self, partition: int) -> str:
+        key = self._key
+        parts = ["penstock", key.pipeline, key.segment, key.lane, str(partition)]
+        if not faults.enabled("fencing"):
+            parts.append(uuid4().hex)
+        return ".".join(quote(part, safe=" ").replace(".", "%2E") for part in parts)
+
+    def _write(self, records: pl.DataFrame, moved: Mapping[int, Progress]) -> None:
+        """Commit records with the progress after them, each partition's on its own."""
+        producers = {partition: self._producers[partition] for partition in moved}
+        try:
+            for partition, producer in producers.items():
+                mine = records if partition == REPLAY else records.filter(source=partition)
+                producer.send(self._records(mine, partition, moved[partition]))
+            for producer in producers.values():
+                producer.commit()
+        except Rejected as error:  # the topic's limit has been lowered: it is read again
+            self._leave()
+            raise Unavailable(str(error)) from error
+        except BaseException:
+            self._leave()
+            raise
+        self._await_visible({end for one in producers.values() for end in one.ends.items()})
+
+    def _await_visible(self, ends: set[tuple[tuple[str, int], int]]) -> None:
+        """Wait until readers see it: Kafka marks partitions as committed after it said so.
+
+        Only for those who look at once: nothing rests on it, so it ends after a while.
+        """
+        places = {TopicPartition(*place): end for place, end in ends}
+        deadline = time.monotonic() + _SOON
+        while places and time.monotonic() < deadline:
+            seen = offsets.seen(self._admin, places)
+            places = {place: end for place, end in places.items() if seen[place] < end}
+
+    def _records(self, records: pl.DataFrame, partition: int, stands: Progress) -> Iterator[Record]:
+        topic = self._lane.table
+        columns = (records[name].to_list() for name in ("value", "key", "partition"))
+        born = pack(f">{records.height}q", *records["born"].to_physical())
+        last = set(records["partition"].is_last_distinct().arg_true())
+        for row, (value, key, to) in enumerate(zip(*columns, strict=True)):
+            yield topic, value, key, to, {BORN: born[row * 8 : row * 8 + 8]}, row in last
+        faults.point("copying")
+        key, value = progress.record(self._key, partition, stands)
+        yield progress.topic_of(self._key.pipeline), value, key, 0, {}, False
+
+    def _leave(self) -> None:
+        producers, self._producers = self._producers, {}
+        for producer in producers.values():
+            producer.close()
+
+    # --- refusals ---
+
+    def _refuse_lower(self, found: Mapping[int, Progress], epochs: Mapping[int, int]) -> None:
+        if any(p in found and found[p].epoch > epoch for p, epoch in epochs.items()):
+            raise self._fenced()
+
+    def _check(self, steps: Mapping[int, Step]) -> None:
+        for partition, step in steps.items():
+            stands = self._stands.get(partition, _START)
+            same = (stands.next, stands.epoch) == (step.before.next, step.before.epoch)
+            if faults.enabled("fencing") and (not same or partition not in self._producers):
+                raise self._fenced()
+
+    def _fenced(self) -> Fenced:
+        return Fenced(
+            f"another process has taken over lane {self._key.lane!r} of pipeline "
+            f"{self._key.pipeline!r}; this one stops writing to it"
+        )
+
+    def _decoded(self, records: pl.DataFrame) -> pl.DataFrame:
+        kept = records.filter(pl.col("value").is_not_null())
+        self._lane.codec.prepare(kept)
+        rows = self._lane.codec.decode(self._lane.spec, kept["value"]).rows
+        places = kept.select(pl.col("partition", "offset").name.prefix("_"))[rows["_row"]]
+        return pl.concat([rows.drop("_row"), places], how="horizontal")
+
+    def _too_large(self, size: int) -> str:
+        return (
+            f"the record has {size} bytes, topic {self._lane.table!r} takes at most {self._limit}; "
+            "raise max.message.bytes of the topic"
+        )
+
+
+def _sizes(records: pl.DataFrame) -> pl.Series:
+    sizes = [pl.col(name).bin.size().fill_null(0) for name in ("key", "value")]
+    return records.select(size=sum(sizes, pl.lit(_OVERHEAD)))["size"]

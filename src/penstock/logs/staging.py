@@ -1,0 +1,99 @@
+"""What every sink that writes a topic does before it sends: encode, choose partitions, count."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import polars as pl
+
+from penstock import faults
+from penstock.contract import encode_key
+from penstock.errors import Refused
+from penstock.plan import REPLAY, Lane
+from penstock.records import Counts, Receipt, Step
+from penstock.serdes.partitioner import partition_of
+
+STAGED = pl.Schema(
+    {
+        "partition": pl.Int32(),
+        "key": pl.Binary(),
+        "value": pl.Binary(),
+        "headers": pl.Binary(),
+        "born": pl.Datetime("us", "UTC"),
+        "source": pl.Int32(),
+        "deleted": pl.Boolean(),
+    }
+)
+"""Columns of staged records: `source` is the partition that a row came from."""
+
+
+def staged(lane: Lane, rows: pl.DataFrame) -> pl.DataFrame:
+    """Turn a topic lane's rows into records of `STAGED`: a delete has no value.
+
+    With a key, the partition is the one that Kafka's default partitioner chooses; without, rows
+    go in turn by their offset, so that a row always goes to the same place.
+    """
+    spec, key = lane.spec, lane.key
+    nothing = pl.repeat(None, rows.height, dtype=pl.Binary)
+    keys = encode_key(spec, key, rows) if key else nothing
+    in_turn = (rows["_offset"] % lane.partitions).cast(pl.Int32)
+    deleted = rows["_deleted"].fill_null(value=False)
+    return pl.select(
+        partition=partition_of(keys, lane.partitions) if isinstance(keys, pl.Series) else in_turn,
+        key=keys,
+        value=pl.when(~pl.lit(deleted)).then(pl.lit(lane.codec.encode(spec, rows))),
+        headers=nothing,
+        born=rows["_born"],
+        source=rows["_partition"],
+        deleted=deleted,
+    )
+
+
+def gathered(
+    lane: str, frames: Iterable[pl.DataFrame], receipts: Sequence[Receipt]
+) -> pl.DataFrame:
+    """Put what was staged together, when it is as much as the receipts count.
+
+    Raises:
+        Refused: It is not; nothing was written.
+    """
+    together = pl.concat([STAGED.to_frame(), *frames])
+    found = Counter(per_partition(together["source"]))
+    expected = sum((Counter(r.rows) for r in receipts), Counter[int]())
+    if faults.enabled("staged-count") and found != expected:
+        raise Refused(
+            f"lane {lane!r} has {dict(found)} rows staged, but its receipts count "
+            f"{dict(expected)}; nothing was written. Start again"
+        )
+    return together
+
+
+def counted(records: pl.DataFrame, steps: Mapping[int, Step]) -> dict[int, Step]:
+    """Add what is written and deleted to each partition's totals.
+
+    Raises:
+        Refused: There are records of a partition that does not move.
+    """
+    sums = records.group_by("source").agg(
+        (~pl.col("deleted")).sum().alias("written"), pl.col("deleted").sum().alias("deleted")
+    )
+    counts = {source: Counts(written=w, deleted=d) for source, w, d in sums.iter_rows()}
+    if REPLAY in steps:
+        counts = {REPLAY: sum(counts.values(), Counts())}
+    elif strange := counts.keys() - steps.keys():
+        raise Refused(f"rows of partitions {sorted(strange)} are staged, but do not move")
+    return {
+        partition: replace(
+            step,
+            after=replace(step.after, totals=step.after.totals + counts.get(partition, Counts())),
+        )
+        for partition, step in steps.items()
+    }
+
+
+def per_partition(column: pl.Series) -> dict[int, int]:
+    """How many rows there are of each partition."""
+    counts = column.value_counts()
+    return dict(zip(counts[column.name], counts["count"], strict=True))
