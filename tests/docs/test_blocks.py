@@ -21,9 +21,15 @@ from pathlib import Path
 
 import pytest
 from tests.docs.markdown import ROOT, Block, blocks, pages
+from tests.stack.servers import without
+
+from penstock.errors import PenstockError
+from penstock.services import artifacts, java
 
 SKIPPED = {"text", "json", "mermaid", "", "diff", "sql"}
 EXITS = re.compile(r"#\s*exits with (\d+)")
+SERVER = re.compile(r"penstock services up.*\b(kafka|registry|cassandra)\b")
+KEPT = ("HOME", "LANG", "XDG_CACHE_HOME", "PENSTOCK_CACHE", "JAVA_HOME")
 
 
 def is_run(block: Block) -> bool:
@@ -44,7 +50,7 @@ def folder() -> Iterator[Path]:
 
 def environment(database: str = "") -> dict[str, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     return kept | {"PATH": path, "DATABASE_URL": database, "PYTHONWARNINGS": "default"}
 
 
@@ -66,8 +72,20 @@ def run(block: Block, folder: Path, env: dict[str, str]) -> None:
     assert done.returncode == expected(block), said
 
 
+def require_servers(page: Path) -> None:
+    """Skip a page whose servers cannot be had here; where everything must be had, fail."""
+    names = {name for b in blocks(page) if is_run(b) for name in SERVER.findall(b.text)}
+    try:
+        if names:
+            java.find(21)
+        artifacts.ensure(names)
+    except PenstockError as error:
+        without(f"{', '.join(sorted(names))} cannot be had here: {error}")
+
+
 @pytest.mark.parametrize("page", RUN, ids=lambda page: str(page.relative_to(ROOT)))
 def test_blocks_run(page: Path, folder: Path, database: str) -> None:
+    require_servers(page)
     for block in filter(is_run, blocks(page)):
         if block.words:
             (folder / block.words[0]).write_text(block.text)

@@ -27,12 +27,12 @@ def repository(mirror: str | None = None) -> str:
     if not (given := os.environ.get(MIRROR) or mirror):
         return CENTRAL
     try:
-        url = httpx.URL(given)
+        url = httpx.URL(str(given))
     except httpx.InvalidURL as error:
-        raise ProfileError(f"the Maven mirror {redact(given)} is no URL: {error}") from None
+        raise ProfileError(f"the Maven mirror {redact(str(given))} is no URL: {error}") from None
     if url.scheme not in {"http", "https"} or not url.host:
         raise ProfileError(
-            f"the Maven mirror {redact(given)} is no URL of http or https; set {MIRROR}, or mirror "
+            f"the Maven mirror {redact(str(given))} is no URL of http or https; set {MIRROR}, or mirror "
             "under [services] in penstock.toml, to something like https://maven.example.com/central"
         )
     return given.rstrip("/")
