@@ -53,7 +53,9 @@ def crashtest(  # noqa: PLR0913 - a parameter for each option
         versions = [program] if changed is None else [program, changed]
         for version in versions:
             programs.load(version)
-        trial = crashtest.Trial(versions, kills, seed, profile, without, records, output.say)
+        trial = crashtest.Trial(
+            versions, kills, seed, profile, without, records, options.data(), output.say
+        )
         result = crashtest.run(trial)
         output.answer(_document(result), _verdict(result), as_json=json)
         if not result.passed:

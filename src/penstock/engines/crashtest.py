@@ -24,9 +24,10 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 
 from penstock import profile as profiles
-from penstock.engines import ground, verdict
+from penstock.engines import ground, verdict, victims
 from penstock.engines.blows import CUT, MOMENT, POINT, STOPPED, Blow, schedule
 from penstock.errors import Unavailable
+from penstock.services import table
 
 _PATIENCE = 90.0
 _LOG_TAIL = 1_500
@@ -67,6 +68,7 @@ class Trial:
         profile: Which systems; the program gets namespaces of its own there.
         without: A guarantee to switch off; the test must then fail.
         records: Synthetic records for each topic that others would write.
+        data: Where `penstock services` keeps its servers; those that the profile uses get killed.
         said: Told what happens, a line at a time.
     """
 
@@ -76,6 +78,7 @@ class Trial:
     profile: str = profiles.EMBEDDED
     without: str | None = None
     records: int = 20_000
+    data: Path = Path(".penstock")
     said: Callable[[str], None] = lambda line: None
 
     def command(self, kills: int) -> str:
@@ -101,13 +104,16 @@ def run(trial: Trial) -> Result:
     """
     result = Result()
     profile = profiles.load(name=trial.profile)
-    servers = ground.servers(profile)
-    blows = schedule(trial.seed, trial.kills, len(trial.programs), servers, trial.without)
+    services = table.several(table.STACK, profiles.services_settings(), trial.data)
+    servers = victims.among(services, profile)
+    names = [victims.EMBEDDED] if ground.uses_embedded(profile) else []
+    names += [server.name for server in servers]
+    blows = schedule(trial.seed, trial.kills, len(trial.programs), names, trial.without)
     while blows and result.passed:
         namespace = f"crash_{uuid.uuid4().hex[:8]}"
         with tempfile.TemporaryDirectory(prefix="penstock-crash-") as folder:
             log = Path(folder) / "run.log"
-            with ground.laid(profile, Path(folder), namespace) as laid:
+            with ground.laid(profile, Path(folder), namespace, servers) as laid:
                 _Round(trial, result, laid, log).run(blows)
         result.rounds += 1
     if not result.passed:

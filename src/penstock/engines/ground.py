@@ -2,54 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-import psutil  # type: ignore[import-untyped]
 from psycopg import sql
 
 from penstock import pipeline as programs
+from penstock.engines import victims
 from penstock.pipeline.renaming import renamed
 from penstock.postgresql import connection
 from penstock.profile.apart import VARIABLE, apart
 from penstock.services import postgresql as embedded
 
 if TYPE_CHECKING:
+    from penstock.engines.victims import Victim
     from penstock.pipeline import Pipeline
     from penstock.profile import Profile
 
 _POSTGRESQL = ("postgresql:", "postgres:")
-
-
-@dataclass(frozen=True)
-class Victim:
-    """A server of this machine that may be killed.
-
-    Args:
-        name: What it is.
-        pid: Tells its process, None when it does not run.
-        revive: Starts it again and waits until it answers; nothing happens if it runs.
-    """
-
-    name: str
-    pid: Callable[[], int | None]
-    revive: Callable[[], object]
-
-    def kill(self) -> None:
-        """SIGKILL of the server and all its children, as when a machine loses power."""
-        pid = self.pid()
-        if pid is None:
-            return
-        server = psutil.Process(pid)
-        for process in [server, *server.children(recursive=True)]:
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
 
 
 @dataclass(frozen=True)
@@ -67,8 +41,8 @@ class Ground:
     profile: Profile
     namespace: str
     root: Path
-    victims: Mapping[str, Victim] = field(default_factory=dict)
-    databases: Sequence[str] = ()
+    victims: Mapping[str, Victim]
+    databases: Sequence[str]
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -96,44 +70,42 @@ class Ground:
                 )
 
 
-def servers(profile: Profile) -> list[str]:
-    """Name the servers that may be killed."""
-    return ["postgresql"] if _uses_embedded(profile) else []
-
-
 @contextmanager
-def laid(profile: Profile, folder: Path, namespace: str) -> Iterator[Ground]:
+def laid(
+    profile: Profile, folder: Path, namespace: str, servers: Iterable[Victim]
+) -> Iterator[Ground]:
     """Make a ground, and remove it at the end of the block.
 
     Args:
         profile: The systems, as the user has them.
         folder: Of the embedded server; nobody else uses it.
         namespace: What the names of databases, keyspaces and topics shall begin with.
+        servers: What may be killed besides the embedded server.
 
     Raises:
-        Refused: A database may not be created; the message says where.
+        Refused: A database or keyspace may not be made; the message says where.
         Unavailable: A system cannot be reached.
     """
     own, root = apart(profile, namespace), folder / ".penstock"
-    places = dict(zip(_urls(own), _urls(profile), strict=True))
-    databases = [url for url in places if url.startswith(_POSTGRESQL)]
-    victims: list[Victim] = []
+    to_kill, databases = [*servers], []
     with ExitStack() as stack:
-        if _uses_embedded(profile):
+        if uses_embedded(profile):
             server = embedded.EmbeddedPostgresql(root)
-            stack.enter_context(server.session())
-            victims.append(_embedded(server))
-            databases.append(server.url)
-        for url in databases:
-            if url in places:
-                stack.enter_context(made(url, places[url]))
-        yield Ground(
-            own,
-            "" if profile.embedded else namespace,
-            root,
-            {victim.name: victim for victim in victims},
-            databases,
-        )
+            databases.append(stack.enter_context(server.session()))
+            to_kill.append(victims.embedded(server))
+        for url, beside in dict(zip(_urls(own), _urls(profile), strict=True)).items():
+            stack.enter_context(_made(url, beside, namespace))
+            if url.startswith(_POSTGRESQL):
+                databases.append(url)
+        named = {victim.name: victim for victim in to_kill}
+        ground = Ground(own, "" if profile.embedded else namespace, root, named, databases)
+        stack.callback(ground.revive)  # what is removed must run
+        yield ground
+
+
+def uses_embedded(profile: Profile) -> bool:
+    """Whether any system of a profile is the embedded server."""
+    return profile.embedded or any(map(embedded.is_embedded, _urls(profile)))
 
 
 @contextmanager
@@ -160,12 +132,16 @@ def made(url: str, beside: str) -> Iterator[None]:
             session.execute(drop)
 
 
-def _uses_embedded(profile: Profile) -> bool:
-    return profile.embedded or any(map(embedded.is_embedded, _urls(profile)))
+def _made(url: str, beside: str, namespace: str) -> AbstractContextManager[None]:
+    if url.startswith("kafka:"):
+        from penstock.logs.kafka import aside as topics
 
+        return topics.made(url, namespace)
+    if url.startswith("cassandra:"):
+        from penstock.sinks.cassandra import aside as keyspaces
 
-def _embedded(server: embedded.EmbeddedPostgresql) -> Victim:
-    return Victim(server.name, lambda: server.status().pid, server.ensure)
+        return keyspaces.made(url, beside)
+    return made(url, beside) if url.startswith(_POSTGRESQL) else nullcontext()
 
 
 def _urls(profile: Profile) -> list[str]:

@@ -27,7 +27,8 @@ def made(url: str, beside: str) -> Iterator[None]:
     with closing(Session(place, "crashtest")) as session:
         like = session.run(_REPLICATION, [address.read(beside).keyspace])
         if like and place.replication is None:
-            options = ", ".join(f"'{name}': '{value}'" for name, value in like[0]["replication"].items())
+            replication = like[0]["replication"].items()
+            options = ", ".join(f"'{name}': '{value}'" for name, value in replication)
             session.change(f'CREATE KEYSPACE "{place.keyspace}" WITH replication = {{{options}}}')
     try:
         yield
