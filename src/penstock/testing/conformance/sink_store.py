@@ -24,6 +24,16 @@ class SinkStore(ABC):
 
     mode = "append"
 
+    tells_late = True
+    """Whether the store tells a row that came too late from one that it wrote."""
+
+    mends = False
+    """Whether a sink may mend a broken connection by itself, within one commit."""
+
+    def takes_name(self, name: str) -> bool:
+        """Whether the store can have a table of this name; `open` refuses one that it cannot."""
+        return True
+
     @abstractmethod
     def sink(self, lane: Lane, key: LaneKey) -> Sink:
         """Make a sink onto this store, as another process would; not opened yet."""
