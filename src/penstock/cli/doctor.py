@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +18,7 @@ from penstock.errors import PenstockError, Refused, Unavailable
 from penstock.home import contracts, identities, leases
 from penstock.logs import tables
 from penstock.postgresql import connection
+from penstock.profile import JSON
 from penstock.records import LaneKey
 from penstock.serdes import formats
 
@@ -154,6 +156,9 @@ def _source(segment: Segment) -> Iterator[Finding]:
 
 def _lanes(systems: Systems, declared: Pipeline, segment: Segment) -> Iterator[Finding]:
     for lane in segment.lanes:
+        if lane.mode == "topic" and lane.codec.format != JSON:
+            schema = partial(lane.codec.preview, lane.spec)
+            yield from _looked_at(f"registry of {lane.table}", "registered", schema)
 
         def look() -> Iterable[str]:
             key = LaneKey(declared.name, "", segment.name, lane.name)  # noqa: B023 - called at once

@@ -79,6 +79,7 @@ class Embedded:
 
         Raises:
             CheckError: The program cannot start on this profile.
+            ContractError: A change of a contract breaks its readers, or a registry refuses it.
             PlanFailed, Refused: A segment or source stopped for good; the others went on until the
                 run's end.
             Unavailable: Home cannot be reached at the start.
@@ -91,6 +92,7 @@ class Embedded:
             raise self._errors[0]
 
     def _work(self, segments: Sequence[Segment], systems: Systems) -> None:
+        self._verify_schemas(segments)
         with systems.home("leases") as home:
             for change in preparing.admit(home, self._pipeline.name, segments):
                 self._say_change(change)
@@ -117,6 +119,13 @@ class Embedded:
                 beat.join()
                 with suppress(Unavailable):  # the leases end with the session
                     ownership.release()
+
+    def _verify_schemas(self, segments: Sequence[Segment]) -> None:
+        """Refuse a start that a registry would refuse; one that is away, segments wait for."""
+        try:
+            preparing.verify_schemas(segments)
+        except Unavailable as error:
+            self.board.say("registry", f"{error}; what is written to topics waits for it")
 
     def _say_change(self, change: Change) -> None:
         words = "; ".join(change.compatible) or "new"

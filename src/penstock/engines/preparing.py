@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from penstock import plan
 from penstock.engines.part import fingerprint
-from penstock.errors import CheckError, LogChanged
+from penstock.errors import CheckError, ContractError, LogChanged
 from penstock.home import contracts, identities, programs
 from penstock.plan import REPLAY
 from penstock.records import Span
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from penstock.home.contracts import Change
     from penstock.home.database import Home
     from penstock.pipeline import Pipeline
-    from penstock.plan import Segment
+    from penstock.plan import Lane, Segment
     from penstock.profile import Profile
 
 
@@ -35,6 +35,34 @@ def compiled(pipeline: Pipeline, profile: Profile) -> tuple[Segment, ...]:
     if findings:
         raise CheckError(findings)
     return segments
+
+
+def verify_schemas(segments: Sequence[Segment]) -> None:
+    """Ask the registry, if the topics have one, whether it will take what is to be written.
+
+    Raises:
+        ContractError: It will not; names every topic and what breaks.
+        Unavailable: The registry is away.
+        Refused: It does not let this user in, or is none.
+    """
+    broken = []
+    for lane in _topics(segments):
+        try:
+            lane.codec.preview(lane.spec)
+        except ContractError as error:
+            broken.append(str(error))
+    if broken:
+        raise ContractError("\n".join(broken))
+
+
+def register(segment: Segment) -> None:
+    """Register what a segment writes to topics; raises as `verify_schemas` does."""
+    for lane in _topics([segment]):
+        lane.codec.register(lane.spec)
+
+
+def _topics(segments: Sequence[Segment]) -> Iterator[Lane]:
+    return (lane for s in segments for lane in s.lanes if lane.mode == "topic")
 
 
 def admit(home: Home, pipeline: str, segments: Sequence[Segment]) -> list[Change]:

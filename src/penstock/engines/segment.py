@@ -68,6 +68,7 @@ class SegmentRun:
             preparing.recognise(
                 home, self.place.pipeline, name, log_id, accept=self.place.options.accept_log
             )
+        preparing.register(self.place.segment)
         self._ownership.want(name, partitions, self.interrupt)
         epochs = self._ownership.owned(name, PATIENCE)
         if not epochs:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from penstock.errors import ProfileError
 from penstock.profile import JSON
 from penstock.serdes.codec import PLAIN_JSON, Codec, Codecs
 
 if TYPE_CHECKING:
     from penstock.profile import Profile
+    from penstock.serdes.registry import Registry
 
 
 def codecs(profile: Profile) -> Codecs:
@@ -19,13 +19,25 @@ def codecs(profile: Profile) -> Codecs:
 
     All codecs share one registry client, and a topic has one codec however often it is asked for:
     what one has learnt serves every segment.
+
+    Raises:
+        ProfileError: When a codec is asked for, and the registry's URL is wrong.
     """
 
     @cache
+    def registry() -> Registry:
+        from penstock.serdes.registry import Registry
+
+        return Registry(profile.registry or "")
+
+    @cache
     def codec(topic: str) -> Codec:
-        if profile.format_of(topic) == JSON:
+        format_ = profile.format_of(topic)
+        if format_ == JSON:
             return PLAIN_JSON
-        raise ProfileError(f"topic {topic!r}: {profile.format_of(topic)!r} is not to be had")
+        from penstock.serdes.registered import FORMS, RegisteredCodec
+
+        return RegisteredCodec(FORMS[format_](), topic, registry())
 
     return codec
 
@@ -37,4 +49,13 @@ def codec_for(profile: Profile, topic: str) -> Codec:
 
 def restored(learnt: Mapping[str, Any]) -> Codec:
     """Make a codec of what `to_json` of another one gave; it decodes what that one could."""
-    return PLAIN_JSON
+    if learnt["format"] == JSON:
+        return PLAIN_JSON
+    from penstock.serdes.registered import FORMS, RegisteredCodec
+    from penstock.serdes.registry import Schema
+
+    schemas = {
+        number: None if one is None else Schema(number, one[0], one[1], tuple(one[2]))
+        for number, one in learnt["schemas"]
+    }
+    return RegisteredCodec(FORMS[learnt["format"]](), learnt["topic"], None, schemas)

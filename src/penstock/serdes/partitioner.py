@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import polars as pl
 
 MASK = 0xFFFFFFFF
@@ -26,15 +28,17 @@ def partition_of(keys: pl.Series, partitions: int) -> pl.Series:
     if len(keys) <= FEW:
         numbers = [(murmur2(key) & POSITIVE) % partitions for key in keys.to_list()]
         return pl.Series("partition", numbers, dtype=pl.Int32)
-    frame = pl.DataFrame({"key": keys}).with_row_index("at")
-    groups = frame.group_by(pl.col("key").bin.size().alias("size"))
-    hashed = [
-        pl.DataFrame({"at": group["at"], "hash": _hashes(group["key"], int(str(size)))})
-        for (size,), group in groups
-    ]
-    positive = pl.col("hash") & POSITIVE
-    every = pl.concat(hashed).sort("at").select((positive % partitions).cast(pl.Int32))
-    return every.to_series().alias("partition")
+    sizes = keys.bin.size().alias("size")
+    if sizes.n_unique() == 1:
+        hashes = _hashes(keys, sizes[0])
+    else:
+        frame = pl.DataFrame([keys.alias("key"), sizes]).with_row_index("at")
+        hashed = [
+            pl.DataFrame({"at": group["at"], "hash": _hashes(group["key"], int(str(size)))})
+            for (size,), group in frame.group_by("size")
+        ]
+        hashes = pl.concat(hashed).sort("at")["hash"]
+    return ((hashes & POSITIVE) % partitions).cast(pl.Int32).alias("partition")
 
 
 def murmur2(data: bytes) -> int:
@@ -52,29 +56,42 @@ def murmur2(data: bytes) -> int:
 
 
 def _hashes(keys: pl.Series, size: int) -> pl.Series:
-    """Hash keys of one size, all at once: the same steps as `murmur2` on columns.
+    """Hash keys of one size, all at once."""
+    if not 0 < size <= LONG:
+        return pl.Series([murmur2(key) for key in keys.to_list()], dtype=pl.UInt32)
+    frame = keys.to_frame("key")
+    for step in _steps(size):
+        frame = frame.select_seq(step)
+    return frame.to_series()
+
+
+@cache
+def _steps(size: int) -> list[list[pl.Expr]]:
+    """Compose the same steps as `murmur2`; what is used twice is a column of the step before.
 
     Arithmetic on UInt32 wraps, as Java's does.
     """
-    if size > LONG:
-        return pl.Series([murmur2(key) for key in keys.to_list()], dtype=pl.UInt32)
-    multiplier = pl.Series([MULTIPLIER], dtype=pl.UInt32)
-    h = pl.Series([SEED ^ size], dtype=pl.UInt32).new_from_index(0, len(keys))
-    whole = size & ~3
-    for start in range(0, whole, 4):
-        k = _word(keys, start, 4) * multiplier
-        k = (k ^ (k // 2**24)) * multiplier
-        h = (h * multiplier) ^ k
-    if size > whole:
-        h = (h ^ _word(keys, whole, size - whole)) * multiplier
-    h = (h ^ (h // 2**13)) * multiplier
-    return h ^ (h // 2**15)
+    multiplier = pl.lit(MULTIPLIER, pl.UInt32)
+    places = [(start, min(4, size - start)) for start in range(0, size, 4)]
+    words = [_word(*place).alias(f"k{place[0]}") for place in places]
+    h, mixed = pl.col("h"), pl.repeat(SEED ^ size, pl.len(), dtype=pl.UInt32)
+    for start, length in places:
+        k = pl.col(f"k{start}")
+        mixed = (mixed * multiplier) ^ k if length == 4 else (mixed ^ k) * multiplier
+    return [
+        [w * multiplier if n == 4 else w for w, (_, n) in zip(words, places, strict=True)],
+        [
+            ((k ^ (k // 2**24)) * multiplier) if n == 4 else k
+            for k, n in ((pl.col(f"k{start}"), n) for start, n in places)
+        ],
+        [mixed.alias("h")],
+        [(h ^ (h // 2**13)) * multiplier],
+        [h ^ (h // 2**15)],
+    ]
 
 
-def _word(keys: pl.Series, start: int, size: int) -> pl.Series:
+def _word(start: int, size: int) -> pl.Expr:
     """Read up to four bytes of each key as a little-endian number."""
-    padding = pl.lit(bytes(4 - size))
     part = pl.col("key").bin.slice(start, size)
-    padded = part if size == 4 else part + padding
-    number = padded.bin.reinterpret(dtype=pl.UInt32, endianness="little")
-    return keys.to_frame("key").select(number).to_series()
+    padded = part if size == 4 else part + pl.lit(bytes(4 - size))
+    return padded.bin.reinterpret(dtype=pl.UInt32, endianness="little")

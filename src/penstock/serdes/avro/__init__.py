@@ -1,0 +1,1 @@
+"""Avro: contracts as schemas, values written and read column by column."""

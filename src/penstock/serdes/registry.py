@@ -1,0 +1,262 @@
+"""A client of schema registries that speak Confluent's protocol."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
+
+import httpx
+
+from penstock.errors import ContractError, PenstockError, ProfileError, Refused, Unavailable
+from penstock.profile import redact
+
+AVRO, JSON = "AVRO", "JSON"
+"""Kinds of schemas, as the protocol calls them."""
+
+NONE = "NONE"
+"""The compatibility level at which a registry takes any schema."""
+
+_PAUSES = (0.2, 0.6)
+"""Seconds before each new attempt; the engine waits longer, and calls again."""
+
+_TIMEOUT = 10.0
+_MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
+_NO_SUBJECT, _NO_VERSION, _NO_SCHEMA = 40401, 40402, 40403
+_OPTIONS = ("ca", "cert", "key")
+_MOST_REFERENCES = 100
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A schema as a registry holds it.
+
+    Args:
+        id: The number that messages carry.
+        kind: `AVRO`, `JSON` or `PROTOBUF`.
+        text: The schema itself.
+        references: Texts of the schemas that it names, in an order in which each can be read.
+        version: Its number in its subject, where it was looked up there.
+    """
+
+    id: int
+    kind: str
+    text: str
+    references: tuple[str, ...] = ()
+    version: int = 0
+
+
+class Registry:
+    """Talks to one registry. Any thread may use it, several at once too.
+
+    Every method raises `Unavailable` when the registry cannot be reached, takes too long or fails,
+    after a few attempts; and `Refused` when it does not let this user in, or is none.
+
+    Args:
+        url: `http[s]://[user:password@]host[:port]/path[?ca=FILE&cert=FILE&key=FILE]`.
+
+    Raises:
+        ProfileError: The URL is none, or has an option that there is not.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        options = _options(url)
+        login = (unquote(parts.username or ""), unquote(parts.password or ""))
+        bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        self.place = redact(bare)
+        self._client = httpx.Client(
+            base_url=bare.rstrip("/") + "/",
+            auth=login if parts.username else None,
+            verify=_tls(self.place, options),
+            timeout=_TIMEOUT,
+            headers={"Accept": f"{_MEDIA_TYPE}, application/json", "Content-Type": _MEDIA_TYPE},
+        )
+
+    def schema(self, number: int) -> Schema | None:
+        """Look a schema up by its id; None when the registry knows none."""
+        found = self._ask("GET", f"schemas/ids/{number}", absent=(_NO_SCHEMA,))
+        return None if found is None else self._read(found, number)
+
+    def latest(self, subject: str) -> Schema | None:
+        """Look up a subject's newest schema; None when there is none."""
+        absent = (_NO_SUBJECT, _NO_VERSION)
+        found = self._ask("GET", f"subjects/{_quoted(subject)}/versions/latest", absent=absent)
+        return None if found is None else self._read(found, _whole(found, "id", self.place))
+
+    def known(self, subject: str, kind: str, text: str) -> int | None:
+        """Tell the id of a schema that is registered under a subject; None when it is not."""
+        absent = (_NO_SUBJECT, _NO_VERSION, _NO_SCHEMA)
+        found = self._ask("POST", f"subjects/{_quoted(subject)}", _body(kind, text), absent=absent)
+        return None if found is None else _whole(found, "id", self.place)
+
+    def register(self, subject: str, kind: str, text: str) -> int:
+        """Register a schema under a subject; returns its id, also when it is there already.
+
+        Raises:
+            ContractError: It is incompatible with what is registered; the registry's words.
+        """
+        found = self._ask("POST", f"subjects/{_quoted(subject)}/versions", _body(kind, text))
+        return _whole(found, "id", self.place)
+
+    def level(self, subject: str) -> str:
+        """Tell which changes of a subject the registry lets through, such as `BACKWARD`."""
+        path = f"config/{_quoted(subject)}?defaultToGlobal=true"
+        found = self._ask("GET", path, absent=(_NO_SUBJECT, 40408))
+        found = found or self._ask("GET", "config")
+        return str(_mapping(found, self.place).get("compatibilityLevel", NONE))
+
+    def breaks(self, subject: str, kind: str, text: str) -> list[str] | None:
+        """Ask whether a schema is compatible with a subject's newest one.
+
+        Returns:
+            None if it is; else what breaks, in the registry's words, which may be none.
+        """
+        path = f"compatibility/subjects/{_quoted(subject)}/versions/latest?verbose=true"
+        absent = (_NO_SUBJECT, _NO_VERSION)
+        found = self._ask("POST", path, _body(kind, text), absent=absent)
+        if found is None or _mapping(found, self.place).get("is_compatible", True):
+            return None
+        return list(map(str, found.get("messages") or ()))
+
+    def close(self) -> None:
+        """Release connections."""
+        self._client.close()
+
+    # --- one question -----------------------------------------------------------------------------
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        absent: Sequence[int] = (),
+    ) -> Any:
+        """Ask, again if need be; None for an answer whose code says that it is not there."""
+        for pause in _PAUSES:
+            try:
+                return self._once(method, path, body, absent)
+            except Unavailable as error:
+                time.sleep(min(error.retry_after or pause, 2.0))
+        return self._once(method, path, body, absent)
+
+    def _once(
+        self, method: str, path: str, body: Mapping[str, Any] | None, absent: Sequence[int]
+    ) -> Any:
+        try:
+            response = self._client.request(method, path, json=body)
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+            raise Refused(f"the registry {self.place} cannot be asked: {error}") from None
+        except httpx.TransportError as error:
+            words = str(error) or type(error).__name__
+            raise Unavailable(f"the registry {self.place} does not answer: {words}") from None
+        try:
+            document = response.json()
+        except ValueError:
+            document = None
+        code = document.get("error_code") if isinstance(document, dict) else None
+        if response.status_code == 404 and code in absent:
+            return None
+        if response.status_code == 200 and document is not None:
+            return document
+        raise self._error(response, document)
+
+    def _error(self, response: httpx.Response, document: Any) -> PenstockError:
+        status, where = response.status_code, f"the registry {self.place}"
+        said = document.get("message") if isinstance(document, dict) else response.text
+        words = redact(" ".join(str(said or "").split()))[:500] or "nothing more"
+        if status == 409:
+            return ContractError(words)
+        if status in (401, 403):
+            return Refused(
+                f"{where} answers {status}, not allowed: {words}. Put the right user and password "
+                "into the profile's registry URL, as http://user:password@host/path"
+            )
+        if status >= 500 or status in (408, 425, 429) or status == 200:
+            wait = response.headers.get("retry-after", "")
+            after = float(wait) if wait.isdigit() else None
+            return Unavailable(f"{where} answers {status}: {words}", retry_after=after)
+        return Refused(
+            f"{where} answers {status} to {response.request.method} {response.request.url.path}: "
+            f"{words}. Is this the path of Confluent's protocol? For Apicurio it ends with "
+            "/apis/ccompat/v7"
+        )
+
+    def _read(self, found: Any, number: int) -> Schema:
+        fields = _mapping(found, self.place)
+        text = fields.get("schema")
+        if not isinstance(text, str):
+            raise Unavailable(f"the registry {self.place} answers without a schema to id {number}")
+        references: dict[tuple[str, int], str] = {}
+        self._refer(fields, references)
+        kind = str(fields.get("schemaType") or AVRO)
+        version = fields.get("version")
+        return Schema(
+            number,
+            kind,
+            text,
+            tuple(references.values()),
+            version if isinstance(version, int) else 0,
+        )
+
+    def _refer(self, fields: Mapping[str, Any], found: dict[tuple[str, int], str]) -> None:
+        """Look up what a schema names, the innermost first."""
+        for reference in fields.get("references") or ():
+            subject, version = str(reference["subject"]), int(reference["version"])
+            if (subject, version) in found or len(found) >= _MOST_REFERENCES:
+                continue
+            path = f"subjects/{_quoted(subject)}/versions/{version}"
+            inner = _mapping(self._ask("GET", path), self.place)
+            self._refer(inner, found)
+            found[subject, version] = str(inner.get("schema"))
+
+
+def _options(url: str) -> dict[str, str]:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ProfileError(
+            f"the registry {redact(url)!r} is no URL of one; write http://host:port/path"
+        )
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if strange := sorted(options.keys() - set(_OPTIONS)):
+        known = ", ".join(_OPTIONS)
+        raise ProfileError(f"the registry's URL has no option {strange[0]!r}; it has {known}")
+    return options
+
+
+def _tls(place: str, options: Mapping[str, str]) -> ssl.SSLContext | bool:
+    if not options:
+        return True
+    try:
+        context = ssl.create_default_context(cafile=options.get("ca"))
+        if "cert" in options:
+            context.load_cert_chain(options["cert"], options.get("key"))
+    except (OSError, ssl.SSLError) as error:
+        raise ProfileError(
+            f"the registry {place}: its ca, cert or key cannot be read: {error}"
+        ) from None
+    return context
+
+
+def _body(kind: str, text: str) -> dict[str, str]:
+    return {"schema": text} if kind == AVRO else {"schema": text, "schemaType": kind}
+
+
+def _quoted(subject: str) -> str:
+    return quote(subject, safe="")
+
+
+def _mapping(found: Any, place: str) -> Mapping[str, Any]:
+    if not isinstance(found, dict):
+        raise Unavailable(f"the registry {place} answers {str(found)[:80]!r}, which is no answer")
+    return found
+
+
+def _whole(found: Any, name: str, place: str) -> int:
+    number = _mapping(found, place).get(name)
+    if not isinstance(number, int):
+        raise Unavailable(f"the registry {place} answers without {name!r}: {str(found)[:80]!r}")
+    return number
