@@ -25,12 +25,12 @@ _ALL = f"Some of {_NAMES} and embedded (that of the profile 'embedded'); without
 Started = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[NAME]...",
+        metavar="NAME",
         help=f"Some of {_NAMES} and embedded (that of the profile 'embedded', which commands "
         "start by themselves); without a name all but embedded.",
     ),
 ]
-Chosen = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help=_ALL)]
+Chosen = Annotated[list[str] | None, typer.Argument(metavar="NAME", help=_ALL)]
 Lines = Annotated[
     int, typer.Option("--lines", "-n", metavar="N", min=1, help="How many of the last lines.")
 ]

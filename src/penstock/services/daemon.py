@@ -25,6 +25,8 @@ from penstock.services.log_file import log_start
 _WRITING = 5.0
 """Seconds that the shell may need from its start to its writing of the number."""
 
+_BLANK = b" " * 16
+
 
 @dataclass(frozen=True)
 class Launch:
@@ -61,8 +63,9 @@ class Daemon:
         try:
             fcntl.flock(held, fcntl.LOCK_EX)
             os.truncate(held, 0)
+            os.write(held, _BLANK)  # room for the number, so that a full disk is seen here
             # Nobody's child, as the outer shell ends at once: it leaves no zombie behind.
-            become = ["/bin/sh", "-c", 'echo $$ >"$0" && exec "$@"', str(self._pidfile)]
+            become = ["/bin/sh", "-c", 'echo $$ 1<>"$0" && exec "$@"', str(self._pidfile)]
             with self.log.open("ab") as log:
                 subprocess.run(  # noqa: S603
                     ["/bin/sh", "-c", '"$@" &', "sh", *become, *launch.command],

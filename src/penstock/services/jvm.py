@@ -72,7 +72,11 @@ def launch(program: Program, home: Path, *, oldest: int = 21, newest: int | None
 
 def properties_file(path: Path, settings: Mapping[str, str]) -> None:
     """Write a Java properties file."""
-    lines = (f"{_escaped(name, '=: ')}={_escaped(value)}\n" for name, value in settings.items())
+    lines = []
+    for name, value in settings.items():
+        begin = value[: len(value) - len(value.lstrip(" "))]
+        written = _escaped(begin, " ") + _escaped(value[len(begin) :])
+        lines.append(f"{_escaped(name, '=: #!')}={written}\n")
     path.write_text("".join(lines), encoding="ascii")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import threading
 import time
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from penstock.services.settings import Settings
 _STOP = 30.0
 """Seconds that a server gets to stop by itself."""
 
+_LEAST_ROOM = 1 << 20
 _CAUSE = re.compile(r"\b(?:ERROR|FATAL|SEVERE)\b|Exception\b|\w+Error\b|^Error:|Caused by:")
 _CAUSES = 4
 
@@ -184,7 +186,8 @@ class Server:
         """Say why a server that was started is gone: killed, or by a decision of its own."""
         fact = f"{self.name} died while it started"
         words = tail(self.log, lines=4000, start=begin)
-        if "No space left on device" in words:
+        full = shutil.disk_usage(self._home).free < _LEAST_ROOM
+        if full or "No space left on device" in words:
             return Unavailable(f"{fact}: the disk that holds {self._home} is full; make room")
         causes = [line for line in words.splitlines() if _CAUSE.search(line)]
         ending = f"Its log {self.log} ends with:\n{tail(self.log, start=begin)}"
