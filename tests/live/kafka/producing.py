@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from confluent_kafka import KafkaException, Producer, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
@@ -50,6 +50,7 @@ class Owner:
         asked = self._admin.create_partitions([NewPartitions(self.name, partitions)])
         asked[self.name].result(PATIENCE)
         self._seen(partitions)
+        self._producers.clear()  # they learn of it in their own time
 
     def trim(self, partition: int, before: int) -> None:
         """Remove the records before an offset, as retention does."""
@@ -76,6 +77,15 @@ class Owner:
             producer.commit_transaction(PATIENCE)
         else:
             producer.abort_transaction(PATIENCE)
+
+    def producer(self, **settings: Any) -> Producer:
+        return Producer({**self._settings, **settings})
+
+    def committed(self, group: str) -> dict[int, int]:
+        """What a consumer group has committed."""
+        asked = ConsumerGroupTopicPartitions(group)
+        found = self._admin.list_consumer_group_offsets([asked])[group].result(PATIENCE)
+        return {p.partition: p.offset for p in found.topic_partitions if p.topic == self.name}
 
     def transaction(self) -> Producer:
         """A producer of its own that stands in an open transaction."""

@@ -42,6 +42,14 @@ a topic that was made anew without a word, but not within its `fetch.error.backo
 _OLDEST: OffsetSpec = EarliestSpec()  # type: ignore[no-untyped-call]
 _NEXT: OffsetSpec = LatestSpec()  # type: ignore[no-untyped-call]
 _GONE = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
+_SETTLING = {
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+}
 _OUT = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}
 
 
@@ -109,16 +117,16 @@ class KafkaLog:
 
     def spans(self) -> Mapping[int, Span]:
         self._recognise()
-        places = [TopicPartition(self.name, p) for p in range(self._topic.partitions)]
-        first, last = self._ask(places, _OLDEST), self._ask(places, _NEXT)
-        self._admin.await_all([*first.values(), *last.values()])
-        with self._errors():
-            ends = {place.partition: future.result().offset for place, future in last.items()}
-            self._known = {
-                place.partition: Span(future.result().offset, ends[place.partition])
-                for place, future in first.items()
-            }
-        return self._known
+        deadline = time.monotonic() + client.PATIENCE
+        while True:
+            try:
+                self._known = self._offsets()
+            except KafkaException as error:
+                if error.args[0].code() not in _SETTLING or time.monotonic() > deadline:
+                    raise translated(error.args[0], self._words) from error
+                time.sleep(_SLICE)  # a new partition, or one that moves, has no leader yet
+            else:
+                return self._known
 
     def read(self, starts: Mapping[int, int], limits: Limits) -> LogBatch:
         if not starts:
@@ -179,6 +187,16 @@ class KafkaLog:
     @property
     def _words(self) -> str:
         return f"topic {self.name!r}"
+
+    def _offsets(self) -> dict[int, Span]:
+        places = [TopicPartition(self.name, p) for p in range(self._topic.partitions)]
+        first, last = self._ask(places, _OLDEST), self._ask(places, _NEXT)
+        self._admin.await_all([*first.values(), *last.values()])
+        ends = {place.partition: future.result().offset for place, future in last.items()}
+        return {
+            place.partition: Span(future.result().offset, ends[place.partition])
+            for place, future in first.items()
+        }
 
     def _ask(
         self, places: Sequence[TopicPartition], spec: OffsetSpec
