@@ -77,16 +77,16 @@ def ensure(
         Refused: The repository lacks a file or has a wrong one, or the cache cannot be written.
         ProfileError: The mirror is no URL.
     """
-    names = list(names)
-    wanted = {artifact.path: artifact for name in names for artifact in lock.group(name).files}
+    wanted = {name: lock.group(name).files for name in names}
     with _explained():
-        missing = _missing(list(wanted.values()))
+        missing = _missing({file for files in wanted.values() for file in files})
     if missing:
+        lacking = [name for name, files in wanted.items() if not missing.isdisjoint(files)]
         display = display or on_stderr()
-        _fetch(missing, names, Fetch(places.repository(mirror), _jars(), display))
+        _fetch(missing, lacking, Fetch(places.repository(mirror), _jars(), display))
 
 
-def _fetch(missing: list[Artifact], names: list[str], fetch: Fetch) -> None:
+def _fetch(missing: set[Artifact], names: list[str], fetch: Fetch) -> None:
     for damaged in (artifact for artifact in missing if (fetch.folder / artifact.path).exists()):
         fetch.display.say(f"{fetch.folder / damaged.path} is damaged; fetching it anew")
     size = sum(artifact.size for artifact in missing)
@@ -101,11 +101,11 @@ def _fetch(missing: list[Artifact], names: list[str], fetch: Fetch) -> None:
             fetch.display.end()
 
 
-def _missing(artifacts: list[Artifact]) -> list[Artifact]:
-    jars = _jars()
+def _missing(artifacts: set[Artifact]) -> set[Artifact]:
+    jars, ordered = _jars(), list(artifacts)
     with ThreadPoolExecutor(4) as pool:
-        sound = pool.map(lambda artifact: is_sound(jars / artifact.path, artifact), artifacts)
-        return [artifact for artifact, good in zip(artifacts, sound, strict=True) if not good]
+        sound = pool.map(lambda artifact: is_sound(jars / artifact.path, artifact), ordered)
+        return {artifact for artifact, good in zip(ordered, sound, strict=True) if not good}
 
 
 def _jars() -> Path:

@@ -32,8 +32,9 @@ def repository(mirror: str | None = None) -> str:
         raise ProfileError(f"the Maven mirror {redact(str(given))} is no URL: {error}") from None
     if url.scheme not in {"http", "https"} or not url.host:
         raise ProfileError(
-            f"the Maven mirror {redact(str(given))} is no URL of http or https; set {MIRROR}, or mirror "
-            "under [services] in penstock.toml, to something like https://maven.example.com/central"
+            f"the Maven mirror {redact(str(given))} is no URL of http or https; set {MIRROR}, or "
+            "mirror under [services] in penstock.toml, to something like "
+            "https://maven.example.com/central"
         )
     return given.rstrip("/")
 
