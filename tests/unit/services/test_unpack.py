@@ -35,7 +35,7 @@ def test_it_comes_whole_and_is_recognised(archive: Path, tmp_path: Path) -> None
     unpack.unpack(archive, folder)
     assert (folder / "lib" / "a.jar").read_bytes() == b"lib/a.jar"
     assert is_unpacked(folder)
-    assert not (folder / "b.jar").stat().st_mode & 0o6022, "no set-uid, and nobody else writes"
+    assert (folder / "b.jar").stat().st_mode == (archive.stat()).st_mode, "not as it was packed"
 
 
 DAMAGES = {
@@ -68,18 +68,19 @@ def test_what_a_killed_process_left_does_not_get_in(archive: Path, tmp_path: Pat
     assert {path.name for path in tmp_path.rglob("*.jar")} == {"a.jar", "b.jar"}
 
 
-@pytest.mark.parametrize("name", ["../outside", "lib/../../outside"])
+@pytest.mark.parametrize("name", ["../outside", "lib/../../outside", "/tmp/penstock-outside"])
 def test_nothing_gets_outside(tmp_path: Path, name: str) -> None:
     archive = written(tmp_path / "evil.tar.gz", name)
-    with pytest.raises(Refused, match="cannot be unpacked"):
+    with pytest.raises(Refused, match="leads outside"):
         unpack.unpack(archive, tmp_path / "cache" / "app")
-    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["evil.tar.gz", "app.lock"]
+    assert not Path("/tmp/penstock-outside").exists()
+    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["app.lock", "evil.tar.gz"]
 
 
 @pytest.mark.parametrize("link", ["/etc/passwd", "../../outside"])
 def test_no_link_leads_outside(tmp_path: Path, link: str) -> None:
     archive = written(tmp_path / "evil.tar.gz", "link", link=link)
-    with pytest.raises(Refused, match="cannot be unpacked"):
+    with pytest.raises(Refused, match="is a link"):
         unpack.unpack(archive, tmp_path / "app")
     assert not (tmp_path / "app").exists()
 

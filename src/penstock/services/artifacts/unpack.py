@@ -7,10 +7,11 @@ import json
 import shutil
 import tarfile
 import time
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from penstock.errors import Refused, Unavailable
@@ -55,11 +56,29 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 def _extract(archive: Path, folder: Path) -> None:
+    # Not tarfile's own filter: the Python 3.11 of some systems lacks it.
+    folder.mkdir()
     try:
         with tarfile.open(archive) as opened:
-            opened.extractall(folder, filter="data")
-    except tarfile.TarError as error:
+            for member in opened:
+                _extract_one(opened, member, folder)
+    except (tarfile.TarError, EOFError, zlib.error) as error:
         raise Refused(f"{archive} cannot be unpacked: {error}") from error
+
+
+def _extract_one(opened: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """Write a file with the owner and mode that new files have here; nothing else is taken."""
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts or not (member.isreg() or member.isdir()):
+        raise tarfile.TarError(f"{member.name!r} is a link or a device, or leads outside")
+    target = folder / path
+    content = opened.extractfile(member)
+    if content is None:
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with content, target.open("wb") as written:
+        shutil.copyfileobj(content, written, 1 << 20)
 
 
 def _digests(folder: Path, names: list[str] | dict[str, str]) -> dict[str, str]:
