@@ -87,7 +87,7 @@ def broken(frame: pl.DataFrame, rules: Sequence[Rule]) -> list[tuple[int, Cause]
 
 
 def _broken(frame: pl.DataFrame, rules: Sequence[Rule]) -> list[tuple[int, Cause]]:
-    flags = frame.select(rule.bad.any().alias(str(n)) for n, rule in enumerate(rules)).row(0)
+    flags = frame.select_seq(rule.bad.any().alias(str(n)) for n, rule in enumerate(rules)).row(0)
     found: dict[int, Cause] = {}
     for rule, any_bad in zip(rules, flags, strict=True):
         if any_bad:

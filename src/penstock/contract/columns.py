@@ -63,7 +63,7 @@ class _Reader:
         """Run the query."""
         found = pl.sum_horizontal(pl.lit(0, pl.UInt32), *self.names).cast(pl.UInt32) + self.always
         doubt = pl.any_horizontal(pl.lit(False), *(d.fill_null(False) for d in self.doubts))
-        frame = pl.DataFrame(self.raw).with_columns(
+        frame = pl.DataFrame(self.raw).with_columns_seq(
             *self.read_by, doubt.alias("doubt"), found.alias("names")
         )
         doubtful = frame["doubt"]

@@ -83,11 +83,12 @@ def _documents(spec: ContractSpec, pieces: Pieces, failures: list[Failure]) -> p
     if unsound:
         rows = rows.filter(~pl.col("_at").is_in(unsound))
     at = rows.drop_in_place("_at")
-    columns = (
+    columns = [
         pl.Series("_row", pieces.rows, pl.UInt32),
         pl.Series("_index", pieces.indexes, pl.Int64),
-    )
-    placed = rows.with_columns(c.gather(at) for c in columns)
+    ]
+    whole = len(rows) == len(pieces.documents)
+    placed = rows.hstack(columns if whole else [c.gather(at) for c in columns])
     if not (hard := sorted(table.refused + unsound)):
         return placed
     documents = ((pieces.rows[at], pieces.indexes[at], pieces.documents[at]) for at in hard)

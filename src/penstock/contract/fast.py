@@ -71,7 +71,7 @@ def read(spec: ContractSpec, documents: list[bytes]) -> Table:
     found = objects(spec.fields, structs)
     texts = utf8(pl.Series("text", kept, dtype=pl.Binary))
     wrong = _wrong(texts, found.doubt)
-    rows = found.frame.with_columns(numbers)
+    rows = found.frame.hstack([numbers])
     if wrong.any():
         rows = rows.filter(~wrong)
         refused += numbers.filter(wrong).to_list()
@@ -109,7 +109,7 @@ def _wrong(texts: pl.Series, doubt: pl.Series) -> pl.Series:
     text = pl.col("text")
     odd = text.str.contains(NUL, literal=True) | (text.str.len_bytes() > LARGEST)
     wrong = (pl.col("doubt") | odd).fill_null(True)
-    return pl.DataFrame([texts, doubt]).select(wrong.alias("wrong")).to_series()
+    return pl.DataFrame([texts, doubt]).select_seq(wrong.alias("wrong")).to_series()
 
 
 def _doubled(spec: ContractSpec, texts: pl.Series, found: pl.Series) -> pl.Series:
@@ -122,7 +122,7 @@ def _doubled(spec: ContractSpec, texts: pl.Series, found: pl.Series) -> pl.Serie
     deep = text.str.count_matches(r"[\[{]") > DEPTH
     escaped = text.str.contains(ESCAPED_NAME)
     suspect = (doubled | deep | escaped).fill_null(False)
-    return pl.DataFrame([texts, found]).select(suspect).to_series()
+    return pl.DataFrame([texts, found]).select_seq(suspect).to_series()
 
 
 @cache

@@ -57,6 +57,15 @@ class Feed:
         """The oldest offsets that the log keeps."""
         return {partition: span.start for partition, span in self._log.spans().items()}
 
+    @property
+    def grown(self) -> bool:
+        """Whether the log has got partitions since it was opened."""
+        return len(self.ends) - (REPLAY in self.ends) > len(self._bases)
+
+    def mark(self, lane: str, starts: Mapping[int, int]) -> None:
+        """Tell the log where a lane stands; called often, passed on now and then."""
+        self._log.mark(lane, {p: start for p, start in starts.items() if p != REPLAY})
+
     def look(self) -> None:
         """Learn where the logs end now."""
         ends = {partition: span.end for partition, span in self._log.spans().items()}
@@ -93,9 +102,10 @@ class Feed:
 
     def _stamped(self, found: LogBatch) -> MicroBatch:
         spans = {p: span for p, span in found.spans.items() if len(span)}
-        base = pl.col("partition").replace_strict(self._bases, return_dtype=pl.Int64)
-        order = (base + pl.col("offset")).alias("order")
-        return self._prepared(MicroBatch(spans, found.records.with_columns(order)))
+        partitions = found.records["partition"]
+        bases = pl.Series([self._bases[p] for p in range(len(self._bases))], dtype=pl.Int64)
+        order = (bases.gather(partitions) + found.records["offset"]).alias("order")
+        return self._prepared(MicroBatch(spans, found.records.hstack([order])))
 
     def _prepared(self, batch: MicroBatch) -> MicroBatch:
         self._codec.prepare(batch.records)

@@ -126,14 +126,26 @@ class Part:
         The progress, claimed again, tells the first; the sink's count of what is staged the
         second.
         """
-        if not self._steps():
-            return [Moved(self.writer.name, *one) for one in self.writer.progress.items()]
+        steps = self._steps()
+        arrived = [
+            Moved(self.writer.name, partition, self.writer.progress[partition])
+            for partition in self._batch.spans
+            if partition not in steps
+        ]
+        if not steps:
+            return arrived
+        if arrived:  # the store commits each partition on its own
+            self._rows = self._rows.filter(pl.col("_partition").is_in(list(steps)))
+            return arrived + self._stage_and_commit(sink)
         try:
             return self.commit(sink)
         except Refused:
-            sink.rollback()
-            self.stage(sink)
-            return self.commit(sink)
+            return self._stage_and_commit(sink)
+
+    def _stage_and_commit(self, sink: Sink) -> list[Moved]:
+        sink.rollback()
+        self.stage(sink)
+        return self.commit(sink)
 
     def _steps(self) -> dict[int, Step]:
         return {
@@ -152,7 +164,7 @@ class Part:
             )
         # What retention took before a new lane began is absent for it.
         never = Counts(absent=max(0, start - before.next))
-        last, tail = self._tails.get(partition, (before.last, ""))
+        last, tail = self._tails.get(partition, (before.last, before.tail))
         totals = before.totals + self._counts[partition] + never
         after = replace(before, next=span.end, totals=totals, last=last, plan=self._plan, tail=tail)
         return Step(before, after)
@@ -161,7 +173,7 @@ class Part:
         """Add how long this lane's rows took from born to visible."""
         if self._visible_at is None or self._batch.replay:
             return list(moved)
-        rows = self._rows.select("_partition", "_born")
+        rows = pl.DataFrame([self._rows["_partition"], self._rows["_born"]])
         latency = Histogram.since_by(rows, self._visible_at)
         return [replace(one, latency=latency.get(one.partition, Histogram())) for one in moved]
 
@@ -170,10 +182,11 @@ def tails(batch: MicroBatch) -> dict[int, Tail]:
     """Fingerprint the last record of each partition, to recognise the log by it later."""
     if REPLAY in batch.spans:
         return {}
-    found = batch.records.filter(pl.col("partition").is_last_distinct())
+    last = batch.records["partition"].is_last_distinct().arg_true()
+    found = [batch.records.row(number, named=True) for number in last.to_list()]
     return {
         row["partition"]: (Position(row["partition"], row["offset"]), fingerprint(row))
-        for row in found.iter_rows(named=True)
+        for row in found
     }
 
 

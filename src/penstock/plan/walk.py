@@ -111,8 +111,10 @@ class Run:
         if REPLAY in self.spans:
             return replays.decoded(self.plan, records)
         decoded = self.plan.codec.decode(spec, records["value"], framing)
-        at = decoded.rows.select(numbers[decoded.rows["_row"]].alias("_row"), "_index")
-        data = decoded.rows.select(spec.polars.names())
+        where = decoded.rows["_row"]
+        rows = numbers if where.equals(numbers) else numbers.gather(where)
+        at = pl.DataFrame([rows.alias("_row"), decoded.rows["_index"]])
+        data = pl.DataFrame([decoded.rows[name] for name in spec.polars.names()])
         return data, at, [(numbers[f.row], f.index, f.cause) for f in decoded.failures]
 
     def _read(self) -> Tally:
@@ -258,16 +260,19 @@ class Run:
     def _placed(self, rows: Rows) -> pl.DataFrame:
         """Add the row columns to the contract's."""
         numbers = rows.at["_row"]
-        records = self.records.select("partition", "offset", "order", "born")
+        places = [self.records[name] for name in ("partition", "offset", "order", "born")]
         if not numbers.equals(self.records["_row"]):
-            records = records[numbers]
-        return rows.data.with_columns(
-            records["partition"].alias("_partition"),
-            records["offset"].alias("_offset"),
-            rows.at["_index"],
-            records["order"].alias("_order"),
-            records["born"].alias("_born"),
-            pl.lit(False).alias("_deleted"),
+            places = [column.gather(numbers) for column in places]
+        partition, offset, order, born = places
+        return rows.data.hstack(
+            [
+                partition.alias("_partition"),
+                offset.alias("_offset"),
+                rows.at["_index"],
+                order.alias("_order"),
+                born.alias("_born"),
+                pl.repeat(False, len(numbers), dtype=pl.Boolean, eager=True).alias("_deleted"),
+            ]
         )
 
     def _die(self, dead: Dead, lanes: frozenset[str], tally: Tally) -> Tally:

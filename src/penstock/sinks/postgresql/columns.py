@@ -85,7 +85,7 @@ def to_copy(spec: ContractSpec, fields: Sequence[Field], rows: pl.DataFrame) -> 
             changes.append(digits.str.decode("hex"))
         elif column_type(field.type) == "jsonb":
             changes.append(_to_jsonb(spec, field, rows))
-    return rows.with_columns(changes) if changes else rows
+    return rows.with_columns_seq(changes) if changes else rows
 
 
 def selected(field: Field) -> sql.Composable:

@@ -66,7 +66,7 @@ class AppendWriter:
         return rows, Counter()
 
     def stage(self, session: Session, rows: pl.DataFrame) -> None:
-        frame = to_copy(self._table.spec, self._table.spec.fields, rows.select(self._columns))
+        frame = to_copy(self._table.spec, self._table.spec.fields, rows.select_seq(self._columns))
         session.copy(frame, self._table.name, self._table.schema)
         self._staged += per_partition(rows)
 
@@ -117,8 +117,10 @@ class UpsertWriter:
                 self._names("DELETE FROM {stage}"), self._names("DELETE FROM {deletes}")
             )
         self._used = True
-        deletes = rows.filter(pl.col("_deleted"))
-        upserts = rows.filter(~pl.col("_deleted")) if deletes.height else rows
+        deleted = rows["_deleted"]
+        upserts, deletes = rows, rows.clear()
+        if deleted.any():
+            upserts, deletes = rows.filter(~deleted), rows.filter(deleted)
         self._upserts = self._send(session, STAGE, self._table.spec.fields, upserts)
         self._deletes = self._send(session, DELETES, self._key_fields, deletes)
 
@@ -150,7 +152,7 @@ class UpsertWriter:
         self, session: Session, table: str, fields: Sequence[Field], rows: pl.DataFrame
     ) -> Counter[int]:
         if rows.height:
-            columns = rows.select([*(f.name for f in fields), *self._tags])
+            columns = rows.select_seq([*(f.name for f in fields), *self._tags])
             session.copy(to_copy(self._table.spec, fields, columns), table, None)
         return per_partition(rows)
 
@@ -236,7 +238,9 @@ def add_counts(one: Mapping[int, Counts], other: Mapping[int, Counts]) -> dict[i
 
 def _newest(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
     """Keep the newest row of each key, and the rows' order."""
-    if rows.select(key).n_unique() == rows.height:
+    columns = rows.select_seq(key)
+    distinct = columns.to_series() if len(key) == 1 else columns
+    if distinct.n_unique() == rows.height:
         return rows
     numbered = rows.with_row_index("_number").sort("_order", "_index", maintain_order=True)
     newest = numbered.unique(list(key), keep="last", maintain_order=True)
