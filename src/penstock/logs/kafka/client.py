@@ -12,8 +12,8 @@ from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient
 
 from penstock.errors import PenstockError, Refused, Unavailable
-from penstock.logs.kafka import address
-from penstock.logs.kafka.errors import errors, translated
+from penstock.logs.kafka import address, certificates
+from penstock.logs.kafka.errors import UNTRUSTED, errors, translated, untrusted
 
 Result = TypeVar("Result")
 
@@ -50,31 +50,49 @@ class Causes:
     """Remembers what went wrong on a client's connections, to say why an answer does not come.
 
     Pass the object as `error_cb`.
+
+    Args:
+        url: Of the cluster.
     """
 
-    def __init__(self, words: str) -> None:
-        self._words = words
+    def __init__(self, url: str) -> None:
+        self._address = address.read(url)
         self._seen: deque[KafkaError] = deque(maxlen=8)
 
     def __call__(self, error: KafkaError) -> None:
         """Take note; librdkafka calls this while a client is polled."""
-        self._seen.append(error)
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # the others say why
+            self._seen.append(error)
 
     def final(self) -> Refused | None:
         """Return why waiting is of no use, if that was said."""
-        found = (translated(error, self._words) for error in self._seen)
-        return next((error for error in found if isinstance(error, Refused)), None)
+        for seen in self._seen:
+            error = translated(seen, self._address.words)
+            if isinstance(error, Refused):
+                return self._explained(seen.str()) or error
+        return None
 
     def away(self) -> PenstockError:
         """Return the best known reason why nobody answers."""
-        said = [e for e in self._seen if e.code() != KafkaError._ALL_BROKERS_DOWN]
-        if said:
-            return self.final() or translated(said[-1], self._words)
-        return Unavailable(f"{self._words} does not answer; trying again")
+        if final := self.final():
+            return final
+        if self._seen:
+            return translated(self._seen[-1], self._address.words)
+        return Unavailable(
+            f"{self._address.words} does not answer; check host and port, and whether it wants "
+            "tls=true or a login. Trying again"
+        )
 
     def clear(self) -> None:
         """Forget: there was an answer."""
         self._seen.clear()
+
+    def _explained(self, message: str) -> Refused | None:
+        if UNTRUSTED not in message:
+            return None
+        ca = self._address.settings.get("ssl.ca.location")
+        fault = certificates.fault(message, None if ca is None else str(ca))
+        return untrusted(self._address.words, fault) if fault else None
 
 
 class Admin:
@@ -89,7 +107,7 @@ class Admin:
 
     def __init__(self, url: str) -> None:
         self.words = address.read(url).words
-        self._causes = Causes(self.words)
+        self._causes = Causes(url)
         config: dict[str, Any] = {**settings(url), "error_cb": self._causes}
         with errors(self.words):
             self.client = AdminClient(config)

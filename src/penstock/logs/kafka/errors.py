@@ -11,6 +11,12 @@ from penstock.errors import Fenced, PenstockError, Refused, Rejected, Unavailabl
 
 LOGIN = "check user, password, sasl= and tls= in the profile's log URL"
 
+UNTRUSTED = "certificate verify failed"
+"""In a message: the broker's certificate is not trusted."""
+
+_ALERT = "SSL alert"
+_AUTHORITY = "ca= in the log URL must name the authority that signed it, and the URL its host"
+
 _FENCED = {
     KafkaError._FENCED,
     KafkaError.PRODUCER_FENCED,
@@ -60,9 +66,20 @@ def translated(error: KafkaError, words: str) -> PenstockError:
         return Rejected(message, code=error.name())
     if code in _REFUSED:
         return Refused(f"{message}; {_REFUSED[code]}" if _REFUSED[code] else message)
-    if code == KafkaError._SSL:
-        return Refused(f"{message}; {_tls_hint(message)}") if _lasting(message) else _away(message)
+    if UNTRUSTED in message:
+        return Refused(f"{message}; {_AUTHORITY}")
+    if _ALERT in message:
+        return Refused(
+            f"{message}; the broker does not take the client's certificate, which is missing, "
+            "expired or of an authority that it does not know: see cert= and key= in the log URL"
+        )
     return _away(message)
+
+
+def untrusted(words: str, fault: str) -> Refused:
+    """The refusal of a broker whose certificate is known to have a fault."""
+    cure = "the broker's certificate must be renewed" if "expired" in fault else _AUTHORITY
+    return Refused(f"{words}: the broker's certificate is not valid ({fault}); {cure}")
 
 
 @contextmanager
@@ -86,16 +103,3 @@ def errors(words: str) -> Iterator[None]:
 
 def _away(message: str) -> Unavailable:
     return Unavailable(f"{message}; trying again")
-
-
-def _lasting(message: str) -> bool:
-    """Whether a failed handshake will fail again: it is about certificates, not a lost line."""
-    return any(word in message for word in ("certificate", "alert", "wrong version", "No such"))
-
-
-def _tls_hint(message: str) -> str:
-    if "expired" in message:
-        return "renew the certificate"
-    if "verify" in message:
-        return "ca= in the log URL must name the authority that signed the broker's certificate"
-    return "check tls=, ca=, cert= and key= in the log URL"

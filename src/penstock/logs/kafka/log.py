@@ -83,6 +83,19 @@ def open_topic(
     return KafkaLog(url, admin, topic, Marks(admin, name, pipeline), cluster)
 
 
+def identity(url: str, name: str, *, ours: bool) -> str | None:
+    """Tell a topic's identity and make nothing; None when it is missing and ours to make.
+
+    Raises:
+        ProfileError, Refused, Unavailable: As `open_topic` does.
+    """
+    if ours and topics.find(client.admin(url), name) is None:
+        return None
+    log = open_topic(url, name)
+    log.close()
+    return log.identity()
+
+
 class KafkaLog:
     """What is committed in a topic. Implements `interfaces.Log`; `open_topic` makes it.
 
@@ -106,7 +119,7 @@ class KafkaLog:
         self._topic = topic
         self._cluster = cluster
         self._marks = marks
-        self._causes = client.Causes(self._words)
+        self._causes = client.Causes(url)
         self._reader_or_none: Reader | None = None
         self._known: dict[int, Span] = {}
         self._seen = time.monotonic()
