@@ -125,22 +125,25 @@ def _log(systems: Systems, declared: Pipeline, segment: Segment) -> Iterator[Fin
     """Landings, topics that others write, and the identity of what was read before."""
 
     def look() -> Iterable[str]:
-        landing = segment.kind == "landing"
-        url = systems.home_url if landing else systems.log_url
-        with connection.connect(url, name="check") as session, connection.errors():
-            found = tables.find(session, segment.kind, segment.name)
-        if found is None:
-            return (
-                [f"create {segment.kind} {segment.name!r}"] if landing or segment.external else ()
-            )
-        if landing and found.pipeline != declared.name:
-            raise Refused(f"belongs to pipeline {found.pipeline!r}; choose another name with land=")
+        tables_at = systems.tables_of(segment)
+        log_id = _table(tables_at, declared, segment) if tables_at else systems.topic_id(segment)
+        if log_id is None:
+            made_here = segment.kind == "landing" or segment.external
+            return [f"create {segment.kind} {segment.name!r}"] if made_here else ()
         with systems.home("check") as home, home.transaction() as cursor:
-            identities.recognise(cursor, declared.name, segment.name, found.log_id)
+            identities.recognise(cursor, declared.name, segment.name, log_id)
             raise psycopg.Rollback  # a check remembers nothing
         return ()
 
     yield from _looked_at(f"{segment.kind} {segment.name}", "as it should be", look)
+
+
+def _table(url: str, declared: Pipeline, segment: Segment) -> str | None:
+    with connection.connect(url, name="check") as session, connection.errors():
+        found = tables.find(session, segment.kind, segment.name)
+    if found and segment.kind == "landing" and found.pipeline != declared.name:
+        raise Refused(f"belongs to pipeline {found.pipeline!r}; choose another name with land=")
+    return found.log_id if found else None
 
 
 def _source(segment: Segment) -> Iterator[Finding]:

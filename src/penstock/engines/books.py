@@ -126,9 +126,10 @@ class Books:
             for step in ledger.align(cursor, [self._closing(step) for step in moved]):
                 if step.progress.next == 0 and holds_rows(step.key.lane):
                     raise Refused(
-                        f"lane {step.key.lane!r} has written rows, but penstock.progress in its "
-                        "store knows nothing of it any more. Restore that table from a backup; "
-                        "or empty what the lane writes to, to write the log's records once more"
+                        f"lane {step.key.lane!r} has written rows, but the progress in its store "
+                        "(penstock.progress, in Kafka a topic) knows nothing of it any more. "
+                        "Bring that back from a backup; or empty what the lane writes to, to write "
+                        "the log's records once more"
                     )
 
     def close(self, batch: OpenBatch, moved: Sequence[Moved], lanes: Collection[str]) -> None:

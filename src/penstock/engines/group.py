@@ -7,6 +7,7 @@ that what came in the meantime goes in one batch.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Condition, Thread
@@ -36,6 +37,10 @@ DEEP = 2
 
 PAUSE = 0.5
 """Seconds after which an idle reader looks whether it shall end."""
+
+
+MARK = 1.0
+"""Seconds after which the log is told again how far the lanes have come."""
 
 
 @dataclass(frozen=True)
@@ -121,12 +126,17 @@ class Group:
             self._desk.feed.wake()
             for thread in threads:
                 thread.join()
+            self._mark()
 
     def _read(
         self, raw: Channel[MicroBatch], starts: dict[int, int], proceed: Callable[[], bool]
     ) -> None:
         deep = False
+        marked = 0.0
         while proceed():
+            if time.monotonic() - marked > MARK:
+                marked = time.monotonic()
+                self._mark()
             if not self._flow.admit(DEEP if deep else 1, PAUSE):
                 continue
             batch = self._desk.feed.read(starts, self._limits)
@@ -139,6 +149,10 @@ class Group:
             self._flow.started()
             raw.put(batch)
             starts.update({p: span.end for p, span in batch.spans.items()})
+
+    def _mark(self) -> None:
+        for writer in self._writers:
+            self._desk.feed.mark(writer.name, writer.starts)
 
     def _plan(
         self,

@@ -18,7 +18,7 @@ from penstock.engines.books import Books, Moved
 from penstock.engines.feed import Feed
 from penstock.engines.group import Desk, Group
 from penstock.engines.lanes import LanesDown, LaneWriter, claim_all, slow
-from penstock.engines.preparing import verify_tails
+from penstock.engines.preparing import recognise_topic, verify_tails
 from penstock.engines.status import Board, State
 from penstock.engines.stopping import Stop, delays
 from penstock.errors import Unavailable
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from penstock.engines.options import Options
     from penstock.engines.planning import Planning
     from penstock.engines.systems import Systems
-    from penstock.plan import Segment
+    from penstock.interfaces import Sink
+    from penstock.plan import Lane, Segment
 
 NEAR = 1_000
 """Offsets behind the group within which a lane joins it, whatever a micro-batch holds."""
@@ -78,9 +79,15 @@ class Moving:
         self._feeds: list[Feed] = []
         self._error: BaseException | None = None
         self.writers = [
-            LaneWriter(lane.name, partial(place.systems.sink, lane, self._key(lane.name)))
-            for lane in place.segment.lanes
+            LaneWriter(lane.name, partial(self._sink, lane)) for lane in place.segment.lanes
         ]
+
+    def _sink(self, lane: Lane) -> Sink:
+        place = self._place
+        if lane.mode == "topic":
+            accept = place.options.accept_log
+            recognise_topic(place.systems, place.pipeline, lane, accept=accept)
+        return place.systems.sink(lane, self._key(lane.name))
 
     def _key(self, lane: str) -> LaneKey:
         return LaneKey(self._place.pipeline, self._log_id, self._place.segment.name, lane)
@@ -136,6 +143,12 @@ class Moving:
                 with self._changed:
                     self._changed.wait_for(lambda: self._joining or not self._going, PATIENCE)
 
+    def _proceeds(self, feed: Feed) -> bool:
+        """Whether to read on; a log that has grown is taken up by forming anew."""
+        if feed.grown:
+            self._interrupted = True
+        return self._going
+
     def _admit(self) -> None:
         with self._changed:
             self._group += self._joining
@@ -147,7 +160,9 @@ class Moving:
             group.recover()
             for writer in self._group:
                 self._say(writer.name, State.RUNNING)
-            group.run(lambda: self._going and not (self._joining or slow(self._group)))
+            group.run(
+                lambda: self._proceeds(desk.feed) and not (self._joining or slow(self._group))
+            )
             if late := slow(self._group):
                 self._group = [writer for writer in self._group if writer is not late]
                 late.busy = 0.0
@@ -194,7 +209,7 @@ class Moving:
             if not self._near(writer, 0):
                 self._say(writer.name, State.CATCHING_UP)
                 group.recover()
-                group.run(lambda: self._going and not self._near(writer, group.last))
+                group.run(lambda: self._proceeds(desk.feed) and not self._near(writer, group.last))
         with self._changed:
             self._joining.append(writer)
         self._wake()

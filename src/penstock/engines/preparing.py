@@ -16,6 +16,7 @@ from penstock.serdes.formats import codecs
 if TYPE_CHECKING:
     from penstock.engines.feed import Feed
     from penstock.engines.lanes import LaneWriter
+    from penstock.engines.systems import Systems
     from penstock.home.contracts import Change
     from penstock.home.database import Home
     from penstock.pipeline import Pipeline
@@ -89,6 +90,22 @@ def recognise(home: Home, pipeline: str, segment: str, log_id: str, *, accept: b
         identities.recognise(cursor, pipeline, segment, log_id)
 
 
+def recognise_topic(systems: Systems, pipeline: str, lane: Lane, *, accept: bool) -> None:
+    """Make sure that a topic is the one that a lane wrote before; makes it when it is missing.
+
+    Raises:
+        LogChanged: It was removed, and what the lane wrote with it; and that was not accepted.
+        Unavailable: The log or home is away.
+    """
+    log = systems.topic(lane.table, lane.partitions, lane.retention)
+    try:
+        log_id = log.identity()
+    finally:
+        log.close()
+    with systems.home() as home:
+        recognise(home, pipeline, lane.table, log_id, accept=accept)
+
+
 def verify_tails(feed: Feed, writers: Sequence[LaneWriter]) -> None:
     """Look up the record that each lane took last: a log restored from a backup has another.
 
@@ -97,12 +114,14 @@ def verify_tails(feed: Feed, writers: Sequence[LaneWriter]) -> None:
     """
     oldest = feed.oldest()
     tails = {
-        (partition, progress.next - 1, progress.tail): writer.name
+        (partition, progress.last.offset, progress.tail): writer.name
         for writer in writers
         for partition, progress in writer.progress.items()
-        if partition != REPLAY and progress.tail and progress.next > oldest.get(partition, 0)
+        if partition != REPLAY and progress.last and progress.tail
     }
     for (partition, offset, tail), lane in tails.items():
+        if offset < oldest.get(partition, 0):
+            continue
         try:
             found = feed.reread({partition: Span(offset, offset + 1)}).records
             known = not found.height or fingerprint(found.row(0, named=True)) == tail
@@ -112,6 +131,5 @@ def verify_tails(feed: Feed, writers: Sequence[LaneWriter]) -> None:
             raise LogChanged(
                 f"offset {offset} of partition {partition} is not the record that lane {lane} "
                 "took there: the log was restored from a backup or written anew. Bring the log "
-                "back as it was; or drop its table, so that it is made anew, and run with "
-                "--accept-log"
+                "back as it was; or remove it, so that it is made anew, and run with --accept-log"
             )

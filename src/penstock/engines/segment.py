@@ -35,6 +35,7 @@ class SegmentRun:
         self.place = place
         self._ownership = ownership
         self._moving: Moving | None = None
+        self._known: list[int] = []
         self.stopped = False
         """Whether it stopped for good, by a fault that waiting does not mend."""
         for lane in place.segment.lanes:
@@ -69,6 +70,7 @@ class SegmentRun:
                 home, self.place.pipeline, name, log_id, accept=self.place.options.accept_log
             )
         preparing.register(self.place.segment)
+        self._known = partitions
         self._ownership.want(name, partitions, self.interrupt)
         epochs = self._ownership.owned(name, PATIENCE)
         if not epochs:
@@ -102,7 +104,7 @@ class SegmentRun:
     def reached(self, ends: Mapping[int, int]) -> bool:
         """Whether every lane has taken everything before these ends, of the partitions held."""
         moving = self._moving
-        if moving is None:
+        if moving is None or not ends.keys() <= set(self._known):
             return False
         return all(
             writer.progress and all(ends.get(p, 0) <= at for p, at in writer.starts.items())

@@ -125,6 +125,27 @@ class Systems:
 
         return postgresql.open_topic(self.log_url, name, partitions, retention)
 
+    @property
+    def gapless(self) -> bool:
+        """Whether each offset of a topic holds a record, so that offsets alone count them."""
+        return not self.log_url.startswith(_KAFKA)
+
+    def topic_id(self, segment: Segment) -> str | None:
+        """Tell the identity of a topic in Kafka that a segment reads; None when it is yet to make.
+
+        Raises:
+            Refused: Others should have made it.
+        """
+        from penstock.logs import kafka
+
+        return kafka.identity(self.log_url, segment.name, ours=not segment.external)
+
+    def tables_of(self, segment: Segment) -> str | None:
+        """Where the tables of a segment's log are; None when its system keeps it small itself."""
+        if segment.kind == "landing":
+            return self.home_url
+        return None if self.log_url.startswith(_KAFKA) else self.log_url
+
     def landing(self, segment: Segment) -> LandingLog:
         """Open the landing that a segment reads and its source fills."""
         from penstock.logs import postgresql as logs

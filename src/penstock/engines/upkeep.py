@@ -46,6 +46,9 @@ class Upkeep:
         """Do everything once."""
         with self._systems.home("upkeep") as home:
             for segment in self._segments:
+                url = self._systems.tables_of(segment)
+                if url is None:
+                    continue
                 log = self._systems.log(segment)
                 try:
                     partitions, log_id = list(log.spans()), log.identity()
@@ -53,8 +56,6 @@ class Upkeep:
                     log.close()
                 with home.transaction() as cursor:
                     holds = programs.needed(cursor, log_id, partitions)
-                landing = segment.kind == "landing"
-                url = self._systems.home_url if landing else self._systems.log_url
                 gone = retention.tidy(url, segment.kind, segment.name, holds)
                 if gone.records:
                     words = f"retention took {gone.records} records of {segment.name}"

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import polars as pl
 import psycopg
 
 from penstock import faults
-from penstock.contract import encode_key
 from penstock.errors import Refused, Rejected
 from penstock.interfaces import Capabilities
-from penstock.logs import batch, tables
+from penstock.logs import batch, staging, tables
+from penstock.logs.paging import pages
 from penstock.logs.topic import TopicLog
-from penstock.plan import REPLAY, Lane
+from penstock.plan import Lane
 from penstock.postgresql import connection, progress
-from penstock.records import Counts, LaneKey, Limits, Progress, Receipt, Step
-from penstock.serdes.partitioner import partition_of
+from penstock.records import LaneKey, Progress, Receipt, Step
 
 _CALL = f"CALL penstock.topic_commit(%s::int, {batch.PARAMETERS}, %s::text[], %s::jsonb, %s, NULL)"
-
-_PAGE = Limits(records=50_000, bytes=64 << 20)
 
 
 class TopicSink:
@@ -70,14 +65,15 @@ class TopicSink:
             return progress.claim(self._connected(), self._key, epochs)
 
     def stage(self, rows: pl.DataFrame) -> Receipt:
-        self._staged.append(self._encoded(rows))
-        return Receipt(_per_partition(rows.get_column("_partition")))
+        self._staged.append(staging.staged(self._lane, rows))
+        return Receipt(staging.per_partition(rows.get_column("_partition")))
 
     def commit(
         self, receipts: Sequence[Receipt], steps: Mapping[int, Step]
     ) -> Mapping[int, Progress]:
-        staged = self._take(receipts, steps)
-        counted = _counted(staged, steps)
+        frames, self._staged = self._staged, []
+        staged = staging.gathered(self._key.lane, frames, receipts)
+        counted = staging.counted(staged, steps)
         sent = batch.arguments(staged)
         key = [self._key.pipeline, self._key.log_id, self._key.segment, self._key.lane]
         fencing = faults.enabled("fencing")
@@ -103,12 +99,8 @@ class TopicSink:
         """Yield the topic's records: `_partition` and `_offset` are the topic's own."""
         log = TopicLog(self._url, self._made(), connection.connect(self._url, name=self._key.lane))
         try:
-            for partition, span in log.spans().items():
-                start = span.start
-                while start < span.end:
-                    read = log.read({partition: start}, _PAGE)
-                    yield self._decoded(read.records)
-                    start = read.spans[partition].end
+            for records in pages(log):
+                yield self._decoded(records)
         finally:
             log.close()
 
@@ -142,77 +134,9 @@ class TopicSink:
             raise Refused(f"there is no topic {self._lane.table!r} yet; run the pipeline first")
         return self._entry
 
-    def _encoded(self, rows: pl.DataFrame) -> pl.DataFrame:
-        spec, key = self._lane.spec, self._lane.key
-        keys = encode_key(spec, key, rows) if key else pl.Series("key", [None], pl.Binary)
-        partitions = (
-            partition_of(keys, self._lane.partitions)
-            if key
-            else (rows["_offset"] % self._lane.partitions).cast(pl.Int32)
-        )
-        deleted = rows["_deleted"].fill_null(value=False)
-        return pl.select(
-            partition=partitions,
-            key=keys if key else pl.repeat(None, rows.height, dtype=pl.Binary),
-            value=pl.when(~pl.lit(deleted)).then(pl.lit(self._lane.codec.encode(spec, rows))),
-            headers=pl.repeat(None, rows.height, dtype=pl.Binary),
-            born=rows["_born"],
-            source=rows["_partition"],
-            deleted=deleted,
-        )
-
     def _decoded(self, records: pl.DataFrame) -> pl.DataFrame:
         kept = records.filter(pl.col("value").is_not_null())
         self._lane.codec.prepare(kept)
         rows = self._lane.codec.decode(self._lane.spec, kept["value"]).rows
         places = kept.select(pl.col("partition", "offset").name.prefix("_"))[rows["_row"]]
         return pl.concat([rows.drop("_row"), places], how="horizontal")
-
-    def _take(self, receipts: Sequence[Receipt], steps: Mapping[int, Step]) -> pl.DataFrame:
-        staged = pl.concat([_STAGED.to_frame(), *self._staged])
-        self._staged.clear()
-        found = _per_partition(staged["source"])
-        expected = sum((Counter(r.rows) for r in receipts), Counter[int]())
-        if faults.enabled("staged-count") and Counter(found) != expected:
-            raise Refused(
-                f"lane {self._key.lane!r} has {found} rows staged, but its receipts count "
-                f"{dict(expected)}; nothing was written. Start again"
-            )
-        return staged
-
-
-_STAGED = pl.Schema(
-    {
-        "partition": pl.Int32(),
-        "key": pl.Binary(),
-        "value": pl.Binary(),
-        "headers": pl.Binary(),
-        "born": pl.Datetime("us", "UTC"),
-        "source": pl.Int32(),
-        "deleted": pl.Boolean(),
-    }
-)
-
-
-def _per_partition(column: pl.Series) -> dict[int, int]:
-    counts = column.value_counts()
-    return dict(zip(counts[column.name], counts["count"], strict=True))
-
-
-def _counted(staged: pl.DataFrame, steps: Mapping[int, Step]) -> dict[int, Step]:
-    """Add what was written and deleted to each partition's totals."""
-    sums = staged.group_by("source").agg(
-        (~pl.col("deleted")).sum().alias("written"), pl.col("deleted").sum().alias("deleted")
-    )
-    counts = {source: Counts(written=w, deleted=d) for source, w, d in sums.iter_rows()}
-    if REPLAY in steps:
-        counts = {REPLAY: sum(counts.values(), Counts())}
-    elif strange := counts.keys() - steps.keys():
-        raise Refused(f"rows of partitions {sorted(strange)} are staged, but do not move")
-    return {
-        partition: replace(
-            step,
-            after=replace(step.after, totals=step.after.totals + counts.get(partition, Counts())),
-        )
-        for partition, step in steps.items()
-    }

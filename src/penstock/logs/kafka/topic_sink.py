@@ -21,15 +21,14 @@ from penstock.logs.kafka import address, client, offsets, progress, topics
 from penstock.logs.kafka.frames import BORN
 from penstock.logs.kafka.log import open_topic
 from penstock.logs.kafka.transactions import Record, Transactions
+from penstock.logs.paging import pages
 from penstock.plan import REPLAY, Lane
-from penstock.records import LaneKey, Limits, Progress, Receipt, Step
+from penstock.records import LaneKey, Progress, Receipt, Step
 
 TOO_LARGE = "MSG_SIZE_TOO_LARGE"
 
 _OVERHEAD = 512
 """Bytes that a record needs in Kafka besides its key and value, at most."""
-
-_PAGE = Limits(records=50_000, bytes=64 << 20)
 
 _START = Progress(0, 0)
 
@@ -122,13 +121,8 @@ class KafkaTopicSink:
         """Yield the topic's records: `_partition` and `_offset` are the topic's own."""
         log = open_topic(self._url, self._lane.table)
         try:
-            spans = log.spans()
-            starts = {partition: span.start for partition, span in spans.items() if len(span)}
-            while starts:
-                read = log.read(starts, _PAGE)
-                yield self._decoded(read.records)
-                starts.update({partition: span.end for partition, span in read.spans.items()})
-                starts = {p: start for p, start in starts.items() if start < spans[p].end}
+            for records in pages(log):
+                yield self._decoded(records)
         finally:
             log.close()
 
@@ -136,7 +130,11 @@ class KafkaTopicSink:
         if topics.find(self._admin, progress.topic_of(self._key.pipeline)) is None:
             return {}
         with progress.Scan(self._url, self._key) as scan:
-            return scan.stands()
+            stands = scan.stands()
+        if topic := topics.find(self._admin, self._lane.table):
+            places = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+            self._await_visible(offsets.sent(self._admin, places), progress.PATIENCE)
+        return stands
 
     def sweep(self, epoch: int) -> None:
         """Do nothing: Kafka ended what a predecessor left open when this one entered."""
@@ -178,18 +176,18 @@ class KafkaTopicSink:
         except BaseException:
             self._leave()
             raise
-        self._await_visible({end for one in producers.values() for end in one.ends.items()})
+        ends = {end for producer in producers.values() for end in producer.ends.items()}
+        self._await_visible({TopicPartition(*place): end for place, end in ends}, _SOON)
 
-    def _await_visible(self, ends: set[tuple[tuple[str, int], int]]) -> None:
+    def _await_visible(self, ends: Mapping[TopicPartition, int], patience: float) -> None:
         """Wait until readers see it: Kafka marks partitions as committed after it said so.
 
         Only for those who look at once: nothing rests on it, so it ends after a while.
         """
-        places = {TopicPartition(*place): end for place, end in ends}
-        deadline = time.monotonic() + _SOON
-        while places and time.monotonic() < deadline:
-            seen = offsets.seen(self._admin, places)
-            places = {place: end for place, end in places.items() if seen[place] < end}
+        deadline = time.monotonic() + patience
+        while ends and time.monotonic() < deadline:
+            seen = offsets.seen(self._admin, ends)
+            ends = {place: end for place, end in ends.items() if seen[place] < end}
 
     def _records(self, records: pl.DataFrame, partition: int, stands: Progress) -> Iterator[Record]:
         topic = self._lane.table
