@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from tests.stack.proxy import Proxy
 
 from penstock.plan import Lane
 from penstock.profile import Store
@@ -17,7 +18,6 @@ from penstock.testing.conformance import (
     SinkConformance,
     SinkStore,
 )
-from tests.stack.proxy import Proxy
 
 
 class CassandraStore(SinkStore):

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from tests.conformance.test_sink_checks_can_fail import Honest, Moved, Steps, Store, checks
 
 from penstock.errors import PenstockError, Refused
 from penstock.records import Receipt
 from penstock.testing.conformance import SinkStore
-from tests.conformance.test_sink_checks_can_fail import Honest, Moved, Steps, Store, checks
 
 
 class Loose(Honest):

@@ -15,7 +15,7 @@ from penstock.sinks.cassandra.table import Table
 LONGEST_KEY = 65_535
 """Bytes of a partition key, and of all clustering columns together."""
 
-CELL = 24
+CELL = 16
 """What the server counts for a value beyond its bytes, and the protocol for its length."""
 
 _HEAD = 256

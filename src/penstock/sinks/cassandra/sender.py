@@ -34,11 +34,18 @@ class Sender:
     Args:
         session: Where to.
         wait: Sleeps that many seconds.
+        now: Tells the time in seconds.
     """
 
-    def __init__(self, session: Session, wait: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        session: Session,
+        wait: Callable[[float], None] = time.sleep,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._session = session
         self._wait = wait
+        self._now = now
         self._window = float(IN_FLIGHT)
         self._begin()
 
@@ -68,7 +75,7 @@ class Sender:
         self._answers: SimpleQueue[tuple[Batch, Exception | None]] = SimpleQueue()
         self._flying = 0
         self._failures = 0
-        self._succeeded = time.monotonic()
+        self._succeeded = self._now()
 
     def _launch(self, batch: Batch) -> None:
         answers = self._answers
@@ -89,7 +96,7 @@ class Sender:
             raise Unavailable(f"{self._session.place} does not answer") from None
         self._flying -= 1
         if error is None:
-            self._succeeded = time.monotonic()
+            self._succeeded = self._now()
             self._failures = 0
             self._window = min(IN_FLIGHT, self._window + 0.25)
             return
@@ -102,7 +109,7 @@ class Sender:
             raise meaning from error
 
     def _again(self, batch: Batch, meaning: PenstockError, error: Exception) -> None:
-        if time.monotonic() - self._succeeded > PATIENCE:
+        if self._now() - self._succeeded > PATIENCE:
             raise meaning from error
         self._window = max(1.0, self._window / 2)
         self._wait(random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2**self._failures)))  # noqa: S311
