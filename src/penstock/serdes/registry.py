@@ -68,13 +68,9 @@ class Registry:
         login = (unquote(parts.username or ""), unquote(parts.password or ""))
         bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
         self.place = redact(bare)
-        self._client = httpx.Client(
-            base_url=bare.rstrip("/") + "/",
-            auth=login if parts.username else None,
-            verify=_tls(self.place, options),
-            timeout=_TIMEOUT,
-            headers={"Accept": f"{_MEDIA_TYPE}, application/json", "Content-Type": _MEDIA_TYPE},
-        )
+        self._base = bare.rstrip("/")
+        self._login = login if parts.username else None
+        self._tls = _tls(self.place, options)
 
     def schema(self, number: int) -> Schema | None:
         """Look a schema up by its id; None when the registry knows none."""
@@ -122,10 +118,6 @@ class Registry:
             return None
         return list(map(str, found.get("messages") or ()))
 
-    def close(self) -> None:
-        """Release connections."""
-        self._client.close()
-
     # --- one question -----------------------------------------------------------------------------
 
     def _ask(
@@ -147,7 +139,7 @@ class Registry:
         self, method: str, path: str, body: Mapping[str, Any] | None, absent: Sequence[int]
     ) -> Any:
         try:
-            response = self._client.request(method, path, json=body)
+            response = self._send(method, path, body)
         except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
             raise Refused(f"the registry {self.place} cannot be asked: {error}") from None
         except httpx.TransportError as error:
@@ -163,6 +155,18 @@ class Registry:
         if response.status_code == 200 and document is not None:
             return document
         raise self._error(response, document)
+
+    def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx.Response:
+        """Ask over a connection of its own: questions are few, and nothing stays open."""
+        return httpx.request(
+            method,
+            f"{self._base}/{path}",
+            json=body,
+            auth=self._login,
+            verify=self._tls,
+            timeout=_TIMEOUT,
+            headers={"Accept": f"{_MEDIA_TYPE}, application/json", "Content-Type": _MEDIA_TYPE},
+        )
 
     def _error(self, response: httpx.Response, document: Any) -> PenstockError:
         status, where = response.status_code, f"the registry {self.place}"

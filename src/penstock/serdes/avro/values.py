@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import polars as pl
@@ -13,6 +12,8 @@ from penstock.contract.forms import UUIDS, utf8
 from penstock.contract.types import ChoiceType, DecimalType, ListType, Type
 from penstock.serdes.avro.exact import DATE_RANGE, DATETIME_RANGE, FRACTION
 from penstock.serdes.avro.parse import Enum, Plain
+
+_INT64 = (-(2**63), 2**63 - 1)
 
 
 def converted(schema: Plain | Enum, type: Type, raw: pl.Series) -> tuple[pl.Series, pl.Series]:
@@ -49,9 +50,8 @@ def _floats(raw: pl.Series) -> tuple[pl.Series, pl.Series]:
 
 
 def _datetimes(raw: pl.Series, fraction: int) -> tuple[pl.Series, pl.Series]:
-    least, most = DATETIME_RANGE
-    scale = fraction / 1_000_000
-    doubt = ~raw.is_between(math.ceil(least * scale), math.floor(most * scale))
+    least, most = (bound * fraction // 1_000_000 for bound in DATETIME_RANGE)
+    doubt = ~raw.is_between(max(least, _INT64[0]), min(most, _INT64[1]))
     if fraction > 1_000_000:
         doubt |= raw % 1_000 != 0
         raw = raw // 1_000
