@@ -8,11 +8,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import LatestSpec, OffsetSpec
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 PATIENCE = 60
+LATEST: OffsetSpec = LatestSpec()  # type: ignore[no-untyped-call]
+UNCOMMITTED = IsolationLevel.READ_UNCOMMITTED
 
 
 class Owner:
@@ -57,26 +68,50 @@ class Owner:
         asked = self._admin.delete_records([TopicPartition(self.name, partition, before)])
         next(iter(asked.values())).result(PATIENCE)
 
-    def produce(self, values: Sequence[bytes | None], partition: int = 0, **more: Any) -> None:
-        """Write records outside of transactions, in one batch."""
-        producer = self._producer(None)
-        for value in values:
-            producer.produce(self.name, value, partition=partition, **more)
-        assert producer.flush(PATIENCE) == 0
+    def produce(
+        self, values: Sequence[bytes | None], partition: int = 0, **more: Any
+    ) -> dict[int, bytes | None]:
+        """Write records outside of transactions, in one batch; return them by offset."""
+        return self._send(self._producer(None), values, partition, **more)
 
     def transact(
-        self, values: Sequence[bytes | None], partition: int = 0, *, commit: bool, key: bytes = b"k"
-    ) -> None:
-        """Write records in one transaction, and commit or abort it."""
+        self, values: Sequence[bytes | None], partition: int = 0, *, commit: bool
+    ) -> dict[int, bytes | None]:
+        """Write records in one transaction and commit or abort it; return those to be seen.
+
+        Returns when the broker has written the transaction's marker, which it does soon after.
+        """
         producer = self._producer("transactional")
         producer.begin_transaction()
-        for value in values:
-            producer.produce(self.name, value, key, partition)
-        assert producer.flush(PATIENCE) == 0
+        written = self._send(producer, values, partition)
         if commit:
             producer.commit_transaction(PATIENCE)
         else:
             producer.abort_transaction(PATIENCE)
+        deadline = time.monotonic() + PATIENCE
+        while self._end(partition) < max(written) + 2:
+            assert time.monotonic() < deadline
+        return written if commit else {}
+
+    def _end(self, partition: int) -> int:
+        place = TopicPartition(self.name, partition)
+        asked = self._admin.list_offsets({place: LATEST}, isolation_level=UNCOMMITTED)
+        return int(asked[place].result(PATIENCE).offset)
+
+    def _send(
+        self, producer: Producer, values: Sequence[bytes | None], partition: int, **more: Any
+    ) -> dict[int, bytes | None]:
+        written: dict[int, bytes | None] = {}
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            assert error is None, error
+            written[message.offset() or 0] = message.value()
+
+        for value in values:
+            producer.produce(self.name, value, partition=partition, callback=delivered, **more)
+            producer.poll(0)
+        assert producer.flush(PATIENCE) == 0
+        return written
 
     def producer(self, **settings: Any) -> Producer:
         return Producer({**self._settings, **settings})
