@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +18,6 @@ AVRO, JSON = "AVRO", "JSON"
 
 NONE = "NONE"
 """The compatibility level at which a registry takes any schema."""
-
-_PAUSES = (0.2, 0.6)
-"""Seconds before each new attempt; the engine waits longer, and calls again."""
 
 _TIMEOUT = 10.0
 _MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
@@ -52,8 +48,9 @@ class Schema:
 class Registry:
     """Talks to one registry. Any thread may use it, several at once too.
 
-    Every method raises `Unavailable` when the registry cannot be reached, takes too long or fails,
-    after a few attempts; and `Refused` when it does not let this user in, or is none.
+    Every method raises `Unavailable` when the registry cannot be reached, takes too long or fails:
+    the engine waits and calls again. It raises `Refused` when the registry does not let this user
+    in, or is none.
 
     Args:
         url: `http[s]://[user:password@]host[:port]/path[?ca=FILE&cert=FILE&key=FILE]`.
@@ -127,23 +124,13 @@ class Registry:
         body: Mapping[str, Any] | None = None,
         absent: Sequence[int] = (),
     ) -> Any:
-        """Ask, again if need be; None for an answer whose code says that it is not there."""
-        for pause in _PAUSES:
-            try:
-                return self._once(method, path, body, absent)
-            except Unavailable as error:
-                time.sleep(min(error.retry_after or pause, 2.0))
-        return self._once(method, path, body, absent)
-
-    def _once(
-        self, method: str, path: str, body: Mapping[str, Any] | None, absent: Sequence[int]
-    ) -> Any:
+        """Ask once; None for an answer whose code says that it is not there."""
         try:
             response = self._send(method, path, body)
         except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
             raise Refused(f"the registry {self.place} cannot be asked: {error}") from None
         except httpx.TransportError as error:
-            words = str(error) or type(error).__name__
+            words = (str(error) or type(error).__name__) + _cure(error)
             raise Unavailable(f"the registry {self.place} does not answer: {words}") from None
         try:
             document = response.json()
@@ -183,6 +170,8 @@ class Registry:
             wait = response.headers.get("retry-after", "")
             after = float(wait) if wait.isdigit() else None
             return Unavailable(f"{where} answers {status}: {words}", retry_after=after)
+        if status == 422:
+            return Refused(f"{where} does not take the schema: {words}")
         return Refused(
             f"{where} answers {status} to {response.request.method} {response.request.url.path}: "
             f"{words}. Is this the path of Confluent's protocol? For Apicurio it ends with "
@@ -243,6 +232,15 @@ def _tls(place: str, options: Mapping[str, str]) -> ssl.SSLContext | bool:
             f"the registry {place}: its ca, cert or key cannot be read: {error}"
         ) from None
     return context
+
+
+def _cure(error: Exception) -> str:
+    if "CERTIFICATE" not in str(error).upper():
+        return ""
+    return (
+        ". Name who signed its certificate in the profile's registry URL, as https://…?ca=FILE, or "
+        "renew the certificate; with cert=FILE&key=FILE it is shown one of yours"
+    )
 
 
 def _body(kind: str, text: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -103,10 +104,12 @@ def _handler(registry: FakeRegistry) -> type[BaseHTTPRequestHandler]:
 
 
 @contextmanager
-def serving(registry: FakeRegistry) -> Iterator[FakeRegistry]:
+def serving(registry: FakeRegistry, tls: ssl.SSLContext | None = None) -> Iterator[FakeRegistry]:
     """Answer until the end of the block; again on the same port the next time."""
     server = ThreadingHTTPServer(("127.0.0.1", registry.port), _handler(registry))
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     registry.port = server.server_address[1]
     thread = Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()

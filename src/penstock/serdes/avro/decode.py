@@ -13,7 +13,7 @@ from penstock.serdes.avro import exact, fast
 from penstock.serdes.avro.parse import Schema
 from penstock.serdes.avro.resolve import Node, resolve
 
-FEW = 50
+FEW = 150
 """Up to so many payloads `exact` is faster: steps over columns cost the same for any number."""
 
 _MOST_BYTES = 1 << 30

@@ -70,7 +70,7 @@ def _value(type: Type, column: pl.Series) -> list[Part]:
     if type.kind == "float":
         return [_doubles(column)]
     if type.kind == "bool":
-        return [pl.Series([b"\0", b"\1"], dtype=pl.Binary).gather(column.cast(pl.UInt32))]
+        return [pl.Series([b"\0", b"\1"], dtype=pl.Binary)[column.cast(pl.UInt32)]]
     if type.kind in ("int", "date", "datetime"):
         return _ints(column.to_physical().cast(pl.Int64))
     if type.kind == "decimal":
@@ -92,14 +92,14 @@ def _ints(column: pl.Series) -> list[Part]:
     if below.any():
         rest = rest.zip_with(~below, _ALL_BITS - rest)
     if (rest < _PAGE).all():
-        return [_table().gather(rest.cast(pl.UInt32))]
+        return [_table()[rest.cast(pl.UInt32)]]
     parts: list[Part] = []
     going = pl.repeat(True, len(rest), dtype=pl.Boolean, eager=True)
     while going.any():
         last = rest < _PAGE
         index = rest.zip_with(last, (rest & (_PAGE - 1)) + _PAGE)
         index = index.zip_with(going, pl.Series([2 * _PAGE], dtype=pl.UInt64))
-        parts.append(_table().gather(index.cast(pl.UInt32)))
+        parts.append(_table()[index.cast(pl.UInt32)])
         going &= ~last
         rest = rest // _PAGE
     return parts
@@ -137,9 +137,9 @@ def _lists(type: ListType, column: pl.Series) -> list[Part]:
     _, offsets, data = written.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
     places = _series(pa.Array.from_buffers(pa.int64(), len(elements) + 1, [None, offsets]))
     firsts = pl.Series([0], dtype=pl.Int64).append(counts.cum_sum())
-    cuts = places.gather(firsts).to_arrow()
+    cuts = places[firsts].to_arrow()
     lists = pa.Array.from_buffers(pa.large_binary(), len(column), [None, cuts.buffers()[1], data])
-    ends = pl.Series([b"", b"\0"], dtype=pl.Binary).gather((counts > 0).cast(pl.UInt32))
+    ends = pl.Series([b"", b"\0"], dtype=pl.Binary)[(counts > 0).cast(pl.UInt32)]
     return [*_ints(counts), _series(lists), ends]
 
 

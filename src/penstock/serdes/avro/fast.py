@@ -163,7 +163,7 @@ class _Reading:
         places, left = at.places, pl.zeros(len(at.rows), pl.Int64, eager=True)
         going = pl.int_range(len(at.rows), dtype=pl.UInt32, eager=True)
         for number in counting():
-            left, ends = self._blocks(left, places.gather(going))
+            left, ends = self._blocks(left, places[going])
             places = places.scatter(going, ends)
             going, left = going.filter(left > 0), left.filter(left > 0) - 1
             if not len(going):
@@ -171,7 +171,7 @@ class _Reading:
             if number >= ROUNDS and len(going) < FEW:
                 places = places.scatter(going, self._lost)
                 break
-            column, ends = self._item(node, _At(at.rows.gather(going), places.gather(going)))
+            column, ends = self._item(node, _At(at.rows[going], places[going]))
             places = places.scatter(going, ends)
             if node.type is not None:
                 found.append((going, or_nulls(column, node.type.element, len(going))))
@@ -208,7 +208,7 @@ class _Reading:
             raw, places = self._fixed(at, size)
             raw = raw.bin.reinterpret(dtype=dtype, endianness="little").cast(pl.Float64)
         elif schema.kind == "boolean":
-            byte = self._bytes.gather(at.places)
+            byte = self._bytes[at.places]
             raw, places = byte == 1, self._lose(self._within(at.places + 1), byte > 1)
         elif schema.kind == "fixed":
             raw, places = self._fixed(at, schema.size)
@@ -226,7 +226,7 @@ class _Reading:
             places = self._lose(places, wrong)
             number = number.zip_with(~wrong, pl.Series([0], dtype=pl.UInt64))
         symbols = pl.Series(schema.symbols, dtype=pl.String)
-        return symbols.gather((number // 2).cast(pl.UInt32)), places
+        return symbols[(number // 2).cast(pl.UInt32)], places
 
     def _bytes_of(self, at: _At, schema: Plain) -> tuple[pl.Series, pl.Series]:
         length, places = self._unsigned(at.places)
@@ -255,8 +255,8 @@ class _Reading:
     def _slice(self, at: _At, sizes: pl.Series) -> pl.Series:
         """Cut bytes out of the payloads: a view of them, never more than is there."""
         whole = len(at.rows) == len(self._payloads)
-        payloads = self._payloads if whole else self._payloads.gather(at.rows)
-        starts = self.starts if whole else self.starts.gather(at.rows)
+        payloads = self._payloads if whole else self._payloads[at.rows]
+        starts = self.starts if whole else self.starts[at.rows]
         frame = pl.DataFrame({"payload": payloads, "from": at.places - starts, "size": sizes})
         return frame.select(pl.col("payload").bin.slice("from", "size")).to_series()
 
@@ -272,13 +272,13 @@ class _Reading:
 
     def _unsigned(self, places: pl.Series) -> tuple[pl.Series, pl.Series]:
         """Read an int as it is written: groups of seven bits, the least first."""
-        byte = self._bytes.gather(places)
+        byte = self._bytes[places]
         more = byte >= 128
         if not more.any():
             return byte.cast(pl.UInt64), self._within(places + 1)
         number, ends = (byte & 127).cast(pl.UInt64), places + 1
         for group in range(1, 10):
-            byte = self._bytes.gather(places + group)
+            byte = self._bytes[places + group]
             part = (byte & 127).cast(pl.UInt64) * (1 << 7 * group)
             number = number + part * more.cast(pl.UInt64)
             ends = ends + more.cast(pl.UInt32)
