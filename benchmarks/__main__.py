@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import suite
+from benchmarks import kafka, suite
 from benchmarks.suite import Result
 
 
@@ -16,7 +16,7 @@ def main() -> None:
     """Measure, print a table, and keep the figures."""
     options = _options()
     quick = options.quick
-    parts: dict[str, Callable[[], list[Result]]] = {
+    parts: dict[str, Callable[[], Iterable[Result]]] = {
         "throughput": lambda: suite.throughput(
             200_000 if quick else 1_000_000, not options.no_peers
         ),
@@ -26,10 +26,11 @@ def main() -> None:
             {"200k records": 200_000} if quick else {"1M records": 10**6, "10M records": 10**7}
         ),
         "start": suite.start,
+        **kafka.parts(quick, not options.no_peers),
     }
     print(suite.conditions(), flush=True)
     results: list[Result] = []
-    for name in options.names or parts:
+    for name in _chosen(options.names, parts):
         for result in parts[name]():
             results.append(result)
             print(_line(result), flush=True)
@@ -39,6 +40,18 @@ def main() -> None:
         options.out.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
 
 
+def _chosen(names: Sequence[str], parts: Iterable[str]) -> list[str]:
+    """All parts without names; a name stands also for the parts that begin with it."""
+    for name in names:
+        if not any(_means(name, part) for part in parts):
+            raise SystemExit(f"there is no benchmark {name!r}; there are {', '.join(parts)}")
+    return [part for part in parts if not names or any(_means(name, part) for name in names)]
+
+
+def _means(name: str, part: str) -> bool:
+    return part == name or part.startswith(f"{name}-")
+
+
 def _line(result: Result) -> str:
     digits = 0 if result.value >= 1000 else 2
     return f"{result.name:<58}{result.value:>12,.{digits}f} {result.unit:<10} {result.note}"
@@ -46,7 +59,9 @@ def _line(result: Result) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("names", nargs="*", help="throughput, whole, latency, memory, start")
+    parser.add_argument(
+        "names", nargs="*", help="throughput, whole, latency, memory, start, kafka (all of kafka-…)"
+    )
     parser.add_argument("--quick", action="store_true", help="fewer records: a look, no result")
     parser.add_argument("--no-peers", action="store_true", help="leave the peers out")
     parser.add_argument("--out", type=Path, help="keep the figures in this file, as JSON")

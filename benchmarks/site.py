@@ -42,6 +42,10 @@ class Site:
             raise AssertionError(f"{program} does not balance: {said}")
         return took, said
 
+    def ingest(self, program: str, *options: str, **environment: str) -> None:
+        """Fill the landings of a program of `benchmarks/programs`."""
+        self.penstock("ingest", str(PROGRAMS / f"{program}.py"), *options, **environment)
+
 
 @contextmanager
 def site() -> Iterator[Site]:
@@ -50,10 +54,14 @@ def site() -> Iterator[Site]:
     command = [sys.executable, "-m", "penstock", "services"]
     try:
         said = subprocess.run(
-            [*command, "up", "--json"], cwd=folder, check=True, capture_output=True, text=True
+            [*command, "up", "embedded", "--json"],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+            text=True,
         )
-        service = json.loads(said.stdout)
+        (service,) = json.loads(said.stdout)["services"]
         yield Site(folder, service["url"])
     finally:
-        subprocess.run([*command, "down"], cwd=folder, check=False, capture_output=True)
+        subprocess.run([*command, "down", "embedded"], cwd=folder, check=False, capture_output=True)
         shutil.rmtree(folder, ignore_errors=True)

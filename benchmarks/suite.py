@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -49,7 +50,7 @@ class Result:
 def throughput(rows: int, with_peers: bool) -> list[Result]:
     """Topic to table, append and upsert, beside their floors and peers."""
     with site() as here:
-        results = _floors(here, rows)
+        results = floor_results(here, rows)
         lines = here.folder / "records.ndjson"
         write_ndjson(lines, rows)
         here.pipeline("fill", "--until-idle", RECORDS=str(lines))
@@ -61,7 +62,8 @@ def throughput(rows: int, with_peers: bool) -> list[Result]:
     return results
 
 
-def _floors(here: Site, rows: int) -> list[Result]:
+def floor_results(here: Site, rows: int) -> list[Result]:
+    """What PostgreSQL alone does: COPY, and COPY with an upsert."""
     blocks = floors.binary_batches(here.url, rows)
     return [
         Result("floor: raw binary COPY", floors.copy_rate(here.url, blocks, rows), "rows/s"),
@@ -90,9 +92,9 @@ def _peers(here: Site, rows: int) -> list[Result]:
     lines = here.folder / "peer.ndjson"
     write_ndjson(lines, rows, key="uid")
     results = []
-    for peer in peers.PEERS:
+    for peer in peers.FROM_FILE:
         for mode in ("checked", "unchecked"):
-            seconds = peers.run(peer, mode, lines, here.url, rows)
+            seconds = peers.run(peer, mode, [str(lines)], here.url, rows)
             name = f"{peer.name} {peer.version()}: file → table, {mode}"
             results.append(Result(name, rows / seconds, "records/s", peer.note))
     return results
@@ -117,18 +119,23 @@ def latency(rate: int, seconds: int) -> list[Result]:
     """Born to visible at a steady rate, 4 partitions, two sinks; the start apart."""
     with site() as here:
         _, said = here.pipeline("latency", "--for", f"{seconds}s", RATE=str(rate))
-        steady = _steady(here.url)
+        return latencies(here.url, said, "born → visible", "4 partitions")
+
+
+def latencies(url: str, said: Mapping[str, Any], name: str, note: str) -> list[Result]:
+    """What the ledger says of the segment `trickle` and its sinks, the slower one."""
+    steady = _steady(url)
     sinks = [lane for lane in said["lanes"] if lane["segment"] == "trickle"]
-    taken = min(lane["counts"]["records"] for lane in sinks)
+    taken = min(lane["counts"]["records"] for lane in sinks) / said["seconds"]
     results = []
     for quantile, share in (("p50", 0.5), ("p99", 0.99)):
         whole = max(sink[quantile] for sink in sinks) * 1e3
         slower = max(found.percentile(share) or 0.0 for found in steady) * 1e3
-        note = (
-            f"{taken / seconds:,.0f} records/s arrived; 4 partitions, two sinks, the slower one; "
+        words = (
+            f"{taken:,.0f} records/s arrived; {note}, two sinks, the slower one; "
             f"without the first {START} s ({whole:.0f} ms with the last minute's all)"
         )
-        results.append(Result(f"born → visible, {quantile}", slower, "ms", note))
+        results.append(Result(f"{name}, {quantile}", slower, "ms", words))
     return results
 
 

@@ -40,13 +40,15 @@ def check(table: pw.Table) -> pw.Table:
     )
 
 
-def main(path: str, host: str, dbname: str, user: str, mode: str) -> None:
-    table = pw.io.jsonlines.read(path, schema=Row, mode="static")
-    if mode == "checked":
-        table = check(table)
+def write(table: pw.Table, host: str, dbname: str, user: str) -> None:
     settings = {"host": host, "port": "5432", "dbname": dbname, "user": user, "password": "none"}
     pw.io.postgres.write(table, settings, "peer", init_mode="replace", max_batch_size=10_000)
     pw.run(monitoring_level=pw.MonitoringLevel.NONE)
+
+
+def main(path: str, host: str, dbname: str, user: str, mode: str) -> None:
+    table = pw.io.jsonlines.read(path, schema=Row, mode="static")
+    write(check(table) if mode == "checked" else table, host, dbname, user)
 
 
 if __name__ == "__main__":

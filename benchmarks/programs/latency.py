@@ -8,6 +8,7 @@ import penstock as ps
 
 pipeline = ps.Pipeline("latency")
 source = ps.Generator(User, rate=float(os.environ["RATE"]))
-users = pipeline.source(source, User, land="raw_trickle").topic("trickle", partitions=4)
+partitions = int(os.environ.get("PARTITIONS", "4"))
+users = pipeline.source(source, User, land="raw_trickle").topic("trickle", partitions=partitions)
 users.sink("trickle_users", store="warehouse")
 users.sink("trickle_users", store="serving")
