@@ -57,7 +57,10 @@ def read(url: str) -> Address:
 class _Reader:
     def __init__(self, url: str) -> None:
         self._url = url
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise self._wrong(f"is no URL: {error}") from None
         login, at, self._places = parts.netloc.rpartition("@")
         user, _, password = login.partition(":")
         self._login = (unquote(user), unquote(password)) if at else None
