@@ -1,4 +1,4 @@
-"""A user's folder with a program, and the command in it, on a database of the tests' server."""
+"""A user's folder with a program, and the command in it, on databases of the tests' servers."""
 
 from __future__ import annotations
 
@@ -7,24 +7,43 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import polars as pl
 import psycopg
 from psycopg import sql
+from tests.stack import clients
+
+from penstock.logs.postgresql import open_topic
 
 Ran = subprocess.CompletedProcess[bytes]
 
 
 @dataclass
 class Project:
-    """Home, log and the stores `one` and `two` are schemas of the database `url`."""
+    """Home, log and the stores `one` and `two` are schemas of the database `url`, if not told.
+
+    Args:
+        path: The folder.
+        url: Of a database of PostgreSQL.
+        stores: URLs of stores by name.
+        environment: Variables for every command.
+        log: URL of a Kafka instead.
+        registry: URL of a schema registry; the topics then hold Avro.
+        prefix: What the pipeline's and the topics' names begin with.
+    """
 
     path: Path
     url: str
     stores: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
+    log: str = ""
+    registry: str = ""
+    prefix: str = ""
 
     def __post_init__(self) -> None:
         self.stores = {name: f"{self.url}&schema={name}" for name in ("one", "two")} | self.stores
@@ -32,13 +51,25 @@ class Project:
 
     def settle(self) -> None:
         """Write the profile."""
-        lines = ["[profiles.test]", f"home = {self.url!r}", f"log = {self.url!r}"]
+        lines = ["[profiles.test]", f"home = {self.url!r}", f"log = {(self.log or self.url)!r}"]
+        if self.registry:
+            lines.append(f"registry = {self.registry!r}")
         stores = [f"{json.dumps(name)} = {url!r}" for name, url in self.stores.items()]
         text = "\n".join([*lines, "[profiles.test.stores]", *stores, ""])
         (self.path / "penstock.toml").write_text(text)
 
     def write(self, program: str, name: str = "program.py") -> None:
+        for call in ('Pipeline("', '.topic("'):
+            program = program.replace(call, call + self.prefix)
         (self.path / name).write_text(program)
+
+    def produce(self, topic: str, values: Sequence[bytes]) -> None:
+        """Make a topic of one partition, as somebody else would, and write records to it."""
+        if self.log:
+            clients.produce(self.log, self.prefix + topic, values)
+            return
+        with closing(open_topic(self.url, topic, 1)) as log:
+            log.append(pl.DataFrame({"value": values}, schema={"value": pl.Binary}))
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         given = {"PENSTOCK_PROFILE": "test", **self.environment}
@@ -87,6 +118,17 @@ class Project:
 
     def letters(self) -> list[dict[str, Any]]:
         return list(self.json("deadletters", "show", "--all")["letters"])
+
+    def table(self, store: str, table: str, columns: str) -> list[tuple[Any, ...]]:
+        """Read a table with a client that is not Penstock's."""
+        url = self.stores[store]
+        if url.startswith("cassandra:"):
+            keyspace = urlsplit(url).path.removeprefix("/")
+            with clients.cql(url) as session:
+                return list(
+                    map(tuple, session.execute(f"SELECT {columns} FROM {keyspace}.{table}"))
+                )
+        return self.rows(f"SELECT {columns} FROM {store}.{table}")
 
     def rows(self, query: str, given: Sequence[object] = (), url: str = "") -> list[Any]:
         with psycopg.connect(url or self.url, autocommit=True) as session:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,12 +23,27 @@ def cql(url: str) -> Iterator[Any]:
         cluster.shutdown()
 
 
-def delete_topics(url: str, prefix: str) -> None:
-    """Delete the topics whose name begins so; some may hold another name's beginning no more."""
+def produce(url: str, topic: str, values: Sequence[bytes]) -> None:
+    """Make a topic of one partition and write records to it."""
+    from confluent_kafka import Producer
+    from confluent_kafka.admin import AdminClient
+    from confluent_kafka.cimpl import NewTopic
+
+    settings: dict[str, Any] = {"bootstrap.servers": urlsplit(url).netloc}
+    admin = AdminClient({**settings})
+    admin.create_topics([NewTopic(topic, 1)])[topic].result(60)
+    producer = Producer({**settings, "message.max.bytes": 2 << 20})
+    for value in values:
+        producer.produce(topic, value)
+    assert producer.flush(60) == 0
+
+
+def delete_topics(url: str, name: str) -> None:
+    """Delete the topics that have this in their names."""
     from confluent_kafka.admin import AdminClient
 
     admin = AdminClient({"bootstrap.servers": urlsplit(url).netloc})
-    found = [name for name in admin.list_topics(timeout=30).topics if name.startswith(prefix)]
+    found = [topic for topic in admin.list_topics(timeout=30).topics if name in topic]
     if found:
         for deleted in admin.delete_topics(found).values():
-            deleted.result(30)
+            deleted.result(60)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-from contextlib import closing
+import json
 from datetime import UTC, datetime
+from typing import Any
 
-import polars as pl
+import pytest
+from tests.live.conftest import SYSTEMS
 from tests.live.project import Project
-
-from penstock.logs.postgresql import open_topic
 
 COMMON = """
 import base64
@@ -153,15 +153,28 @@ def payloads() -> tuple[list[bytes], dict[int, str], dict[str, Row]]:
     return given, dead, rows
 
 
+def read(row: tuple[Any, ...]) -> Row:
+    """A row as PostgreSQL holds it; Cassandra has texts for datetimes and lists."""
+    id_, n, x, at, tags = row
+    if isinstance(at, str):
+        at, tags = datetime.fromisoformat(at), json.loads(tags)
+    return id_, n, x, at, tags
+
+
 def check(project: Project, lanes: int) -> None:
     """The good rows are there, the bad payloads are letters, and neither is doubled by a replay."""
     given, dead, rows = payloads()
-    found = project.rows("SELECT id, n, x, at, tags FROM one.orders")
+    without_key = project.stores["one"].startswith("cassandra:")  # it holds no empty key
+    if without_key:
+        del rows[""]
+    found = [*map(read, project.table("one", "orders", "id, n, x, at, tags"))]
     assert {row[0]: row for row in found} == rows
     assert len(found) == len(rows)
     letters = project.json("deadletters", "show", "--limit", "1000")["letters"]
-    assert sorted(dead[letter["offset"]] for letter in letters) == sorted([*DEAD] * lanes)
-    for letter in letters:
+    decoded = [letter for letter in letters if letter["stage"] != "store"]
+    assert sorted(dead[letter["offset"]] for letter in decoded) == sorted([*DEAD] * lanes)
+    assert len(letters) - len(decoded) == without_key
+    for letter in decoded:
         assert base64.b64decode(letter["value_base64"]) == given[letter["offset"]]
     shown = project.penstock("deadletters", "show", "--limit", "1000").stdout
     shown += project.penstock("deadletters", "list").stdout
@@ -177,16 +190,17 @@ def check(project: Project, lanes: int) -> None:
     assert project.json("deadletters", "show")["letters"] == []
 
 
+@pytest.mark.parametrize("project", SYSTEMS[:3], indirect=True)
 def test_values_of_a_topic(project: Project) -> None:
     project.write(GIVEN)
     given, _, rows = payloads()
-    with closing(open_topic(project.url, "orders", 1)) as topic:
-        topic.append(pl.DataFrame({"value": given}, schema={"value": pl.Binary}))
+    project.produce("orders", given)
     project.run()
     assert project.rows("SELECT count(*) FROM two.all_orders") == [(len(rows),)]
     check(project, lanes=2)
 
 
+@pytest.mark.parametrize("project", [SYSTEMS[0], SYSTEMS[-1]], indirect=True)
 def test_bodies_of_a_landing(project: Project) -> None:
     project.write(LANDED)
     given, _, _ = payloads()
