@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from tests.live.kafka import secured
@@ -13,10 +14,13 @@ from tests.stack.servers import Servers
 
 from penstock.errors import Refused, Unavailable
 from penstock.logs.kafka import client, open_topic
-from penstock.records import Limits
+from penstock.logs.kafka.topic_sink import KafkaTopicSink
+from penstock.records import Limits, Span
+from penstock.testing.conformance.subjects import KEY, Person, lane, people, rows, steps
 
 ALL = Limits(records=1000, bytes=1 << 20)
 LOGIN = (USER, PASSWORD)
+THREE = rows(people((1, "a@x", 10), (2, "b@x", None), (3, None, 30)))
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +99,20 @@ def test_what_may_be_wrong_with_a_silent_broker_is_said(
     listener, options, said = SILENT[case]
     with pytest.raises(Unavailable, match=said):
         read(broker.url(listener, broker.named(options)), topic)
+
+
+def test_the_sink_writes_through_a_login_and_tls(broker: Secured) -> None:
+    options = broker.named({"sasl": "SCRAM-SHA-256", "tls": "true", "ca": "ca"})
+    url = broker.url("SASL_SSL", options, LOGIN)
+    written = replace(lane(Person, "topic"), table=f"t_{uuid.uuid4().hex[:12]}")
+    sink = KafkaTopicSink(url, written, KEY)
+    sink.open()
+    before = sink.claim({0: 1})
+    sink.commit([sink.stage(THREE)], steps(before, {0: THREE.height}))
+    sink.close()
+    log = open_topic(url, written.table)
+    try:
+        ends = {p: span.end for p, span in log.spans().items()}
+        assert log.reread({p: Span(0, end) for p, end in ends.items()}).records.height == 3
+    finally:
+        log.close()
