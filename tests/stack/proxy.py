@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 from types import TracebackType
 from urllib.parse import urlsplit
@@ -14,9 +15,11 @@ class Proxy:
 
     Args:
         url: The server's URL.
+        tls: Speak TLS to those who come, with the certificate of this context.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         place = urlsplit(url)
         self._server = (place.hostname or "", place.port or 0)
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -77,10 +80,19 @@ class Proxy:
             if self._ended or self._refusing:
                 client.close()
                 continue
-            server = socket.create_connection(self._server)
-            self._ends += [client, server]
-            self._run(self._pass, client, server)
-            self._run(self._pass, server, client)
+            self._run(self._serve, client)
+
+    def _serve(self, client: socket.socket) -> None:
+        if self._tls:
+            try:
+                client = self._tls.wrap_socket(client, server_side=True)
+            except OSError:
+                client.close()
+                return
+        server = socket.create_connection(self._server)
+        self._ends += [client, server]
+        self._run(self._pass, client, server)
+        self._pass(server, client)
 
     def _pass(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):

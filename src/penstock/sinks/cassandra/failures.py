@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ssl
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +23,9 @@ DRIVER_ERRORS = (
     ErrorMessage,
     OSError,
 )
+
+# The driver gives no more of an error of TLS than its words.
+_TLS = re.compile(r"\[SSL: (?P<code>\w+)\] (?P<words>.*?)(?: \(_ssl|$)")
 
 _FINAL = (driver.UnsupportedOperation, SyntaxException, ConfigurationException)
 
@@ -52,16 +55,24 @@ def translate(error: Exception, what: str) -> PenstockError:
             )
         case driver.Unauthorized():
             return Refused(f"{what}: {words}; GRANT it to the user in the store's URL")
-        case ssl.SSLCertVerificationError():
-            return Refused(
-                f"{what} shows a certificate that cannot be trusted: {error.verify_message}; "
-                "renew it, or name in the store's URL by ca= who signed it"
-            )
+        case OSError() if tls := _TLS.search(words):
+            return _from_tls(tls["code"], tls["words"], what)
         case driver.InvalidRequest():
             return Rejected(f"Cassandra: {words}", code="invalid")
         case _ if isinstance(error, _FINAL):
             return Refused(f"{what}: {words}")
     return Unavailable(f"{what}: {words}")
+
+
+def _from_tls(code: str, words: str, what: str) -> PenstockError:
+    if "EOF" in code:
+        return Unavailable(f"{what}: TLS: {words}")
+    if code == "CERTIFICATE_VERIFY_FAILED":
+        return Refused(
+            f"{what} shows a certificate that cannot be trusted: {words}; renew it, or name in "
+            "the store's URL by ca= who signed it"
+        )
+    return Refused(f"{what}: TLS: {words}; look at tls, ca, cert and key in the store's URL")
 
 
 def _from_hosts(error: NoHostAvailable, what: str) -> PenstockError:
