@@ -37,6 +37,8 @@ _TUPLES = "tuples"
 
 # The driver logs what it then raises.
 logging.getLogger("cassandra").addHandler(logging.NullHandler())
+# The server warns of every batch that is large or of several partitions: ours are, within limits.
+logging.getLogger("cassandra.protocol").setLevel(logging.ERROR)
 
 
 class Session:
