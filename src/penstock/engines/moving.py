@@ -14,11 +14,12 @@ from functools import partial
 from threading import Condition, Thread
 from typing import TYPE_CHECKING
 
+from penstock.engines import tails
 from penstock.engines.books import Books, Moved
 from penstock.engines.feed import Feed
 from penstock.engines.group import Desk, Group
 from penstock.engines.lanes import LanesDown, LaneWriter, claim_all, slow
-from penstock.engines.preparing import recognise_topic, verify_tails
+from penstock.engines.preparing import recognise_topic
 from penstock.engines.status import Board, State
 from penstock.engines.stopping import Stop, delays
 from penstock.errors import Unavailable
@@ -127,7 +128,7 @@ class Moving:
         oldest = desk.feed.oldest()
         for writer in self.writers:
             writer.oldest = oldest
-        verify_tails(desk.feed, self.writers)
+        tails.verify(desk.feed, self.writers)
         up = [writer for writer in self.writers if writer.name not in down]
         behind = [writer for writer in up if _lag(writer, up) > NEAR]
         self._group = [writer for writer in up if writer not in behind]
@@ -204,7 +205,7 @@ class Moving:
         """Bring a lane near the group, then let it join."""
         writer.claim(self._epochs)
         with self._desk() as desk:
-            verify_tails(desk.feed, [writer])
+            tails.verify(desk.feed, [writer])
             group = self._grouped(desk, [writer])
             if not self._near(writer, 0):
                 self._say(writer.name, State.CATCHING_UP)

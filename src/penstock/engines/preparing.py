@@ -6,16 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from penstock import plan
-from penstock.engines.part import fingerprint
-from penstock.errors import CheckError, ContractError, LogChanged
+from penstock.errors import CheckError, ContractError
 from penstock.home import contracts, identities, programs
-from penstock.plan import REPLAY
-from penstock.records import Span
 from penstock.serdes.formats import codecs
 
 if TYPE_CHECKING:
-    from penstock.engines.feed import Feed
-    from penstock.engines.lanes import LaneWriter
     from penstock.engines.systems import Systems
     from penstock.home.contracts import Change
     from penstock.home.database import Home
@@ -104,32 +99,3 @@ def recognise_topic(systems: Systems, pipeline: str, lane: Lane, *, accept: bool
         log.close()
     with systems.home() as home:
         recognise(home, pipeline, lane.table, log_id, accept=accept)
-
-
-def verify_tails(feed: Feed, writers: Sequence[LaneWriter]) -> None:
-    """Look up the record that each lane took last: a log restored from a backup has another.
-
-    Raises:
-        LogChanged: It is not the record that the lane took.
-    """
-    oldest = feed.oldest()
-    tails = {
-        (partition, progress.last.offset, progress.tail): writer.name
-        for writer in writers
-        for partition, progress in writer.progress.items()
-        if partition != REPLAY and progress.last and progress.tail
-    }
-    for (partition, offset, tail), lane in tails.items():
-        if offset < oldest.get(partition, 0):
-            continue
-        try:
-            found = feed.reread({partition: Span(offset, offset + 1)}).records
-            known = not found.height or fingerprint(found.row(0, named=True)) == tail
-        except LogChanged:
-            known = False
-        if not known:
-            raise LogChanged(
-                f"offset {offset} of partition {partition} is not the record that lane {lane} "
-                "took there: the log was restored from a backup or written anew. Bring the log "
-                "back as it was; or remove it, so that it is made anew, and run with --accept-log"
-            )

@@ -67,14 +67,15 @@ class Scan:
 
     Args:
         url: Of the Kafka cluster.
+        admin: Connected to it: one that is not yet takes seconds to ask where a partition ends.
         key: The lane.
     """
 
-    def __init__(self, url: str, key: LaneKey) -> None:
+    def __init__(self, url: str, admin: client.Admin, key: LaneKey) -> None:
         self._lane = _name(key)
         self._place = TopicPartition(topic_of(key.pipeline), 0, 0)
         self._words = f"topic {self._place.topic!r}"
-        self._admin = client.admin(url)
+        self._admin = admin
         self._consumer = Consumer(
             {
                 **client.settings(url),
@@ -96,6 +97,11 @@ class Scan:
     def __exit__(self, *exception: object) -> None:
         self._consumer.close()
 
+    def glance(self) -> dict[int, Progress]:
+        """Tell where the lane stands as readers see it now; raises `Unavailable`."""
+        (end,) = offsets.seen(self._admin, [self._place]).values()
+        return self._read(end)
+
     def stands(self) -> dict[int, Progress]:
         """Tell where the lane stands in each partition, all that was committed by now included.
 
@@ -107,6 +113,9 @@ class Scan:
             Unavailable: Kafka is away, or a transaction stays open.
         """
         (end,) = offsets.sent(self._admin, [self._place]).values()
+        return self._read(end)
+
+    def _read(self, end: int) -> dict[int, Progress]:
         deadline = time.monotonic() + PATIENCE
         while self._next < end:
             self._take()

@@ -74,8 +74,8 @@ class KafkaTopicSink:
 
     def claim(self, epochs: Mapping[int, int]) -> Mapping[int, Progress]:
         self._leave()
-        with progress.Scan(self._url, self._key) as scan:
-            self._refuse_lower(scan.stands(), epochs)  # before it fences its successor off
+        with progress.Scan(self._url, self._admin, self._key) as scan:
+            self._refuse_lower(scan.glance(), epochs)  # before it fences its successor off
             self._enter(epochs)
             found = scan.stands()
         self._refuse_lower(found, epochs)
@@ -129,7 +129,7 @@ class KafkaTopicSink:
     def progress(self) -> Mapping[int, Progress]:
         if topics.find(self._admin, progress.topic_of(self._key.pipeline)) is None:
             return {}
-        with progress.Scan(self._url, self._key) as scan:
+        with progress.Scan(self._url, self._admin, self._key) as scan:
             stands = scan.stands()
         if topic := topics.find(self._admin, self._lane.table):
             places = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
