@@ -5,13 +5,16 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
 
-.PHONY: demo test check crash bench lock format clean help
+.PHONY: demo stack test check crash bench lock format clean help
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
 
 demo: $(VENV)/.run  ## poll an API, land, stream, write: exact, balanced rows in PostgreSQL
 	$(BIN)/python examples/users/demo.py
+
+stack: $(VENV)/.dev  ## the same on real Kafka, a schema registry, Cassandra and PostgreSQL
+	$(BIN)/python examples/users/stack.py
 
 test: check  ## every gate and every test (12 minutes at most on 2 cores)
 	$(BIN)/python -m pytest -m "not slow"

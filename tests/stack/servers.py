@@ -90,12 +90,18 @@ class Servers:
             name: Which.
             settings: As under `[services.NAME]`, such as `memory="1g"`.
         """
-        try:
-            java.find(21)
-            _FILES[name](name)
-        except PenstockError as error:
-            without(f"{name} cannot be had here: {error}")
+        require(name)
         return Server(name, self.folder, settings)
+
+
+def require(*names: str) -> None:
+    """Skip the test where these servers cannot be had."""
+    try:
+        java.find(21)
+        for name in names:
+            _FILES[name](name)
+    except PenstockError as error:
+        without(f"this needs {', '.join(names)}: {error}")
 
 
 def without(reason: str) -> NoReturn:
