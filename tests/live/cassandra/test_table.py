@@ -12,6 +12,7 @@ from tests.live.cassandra.writing import read, write
 
 from penstock import contract as ps
 from penstock.errors import ProfileError, Refused
+from penstock.sinks.cassandra.session import Session
 from penstock.testing.conformance.subjects import Everything, everything, people, rows
 
 
@@ -198,9 +199,17 @@ def test_a_column_dropped_meanwhile_makes_no_dead_letters(
         write(sink, rows(people((2, None, 1)), start=1))
 
 
-def test_without_a_replication_no_keyspace_is_made(
-    make_sink: MakeSink, cassandra: str, keyspace: str
+def test_one_node_holds_one_copy(
+    make_sink: MakeSink, cassandra: str, keyspace: str, cql: Any
 ) -> None:
+    make_sink(url=f"{cassandra}/{keyspace}").open()
+    assert replication(cql, keyspace)["datacenter1"] == "1"
+
+
+def test_on_several_nodes_no_keyspace_is_made_without_a_replication(
+    make_sink: MakeSink, cassandra: str, keyspace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Session, "nodes", 2)
     sink = make_sink(url=f"{cassandra}/{keyspace}")
     with pytest.raises(Refused, match=f'CREATE KEYSPACE IF NOT EXISTS "{keyspace}" WITH'):
         sink.open()
@@ -219,9 +228,7 @@ def test_replication_by_datacenter(
 ) -> None:
     sink = make_sink(url=f"{cassandra}/{keyspace}?replication=datacenter1:1&datacenter=datacenter1")
     sink.open()
-    query = "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = %s"
-    found = dict(cql.execute(query, [keyspace]).one().replication)
-    assert found["datacenter1"] == "1"
+    assert replication(cql, keyspace)["datacenter1"] == "1"
 
 
 def test_a_datacenter_that_there_is_not_is_named(
@@ -237,3 +244,8 @@ def test_a_table_of_its_key_alone(make_sink: MakeSink) -> None:
     sink.open()
     write(sink, rows(pl.DataFrame({"id": ["a", "b"]})))
     assert read(sink)["id"].to_list() == ["a", "b"]
+
+
+def replication(cql: Any, keyspace: str) -> dict[str, str]:
+    query = "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = %s"
+    return dict(cql.execute(query, [keyspace]).one().replication)

@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 
 import penstock.contract as ps
+from penstock.sinks.cassandra.columns import column_type as cql_type
 from penstock.sinks.postgresql.columns import column_type
 
 DOCS = Path(__file__).parents[3] / "docs/reference/types.md"
@@ -67,4 +68,5 @@ def test_a_row_says_what_the_code_does(row: list[str]) -> None:
     assert row[1] == f"`{spec.polars['a']!r}`"
     assert row[2] == f"`{spec.arrow.field('a').type}`"
     assert row[5] == f"`{column_type(spec.fields[0].type)}`"
+    assert row[6] == f"`{cql_type(spec.fields[0].type)}`"
     assert row[4] == schema_words(spec.json_schema()["properties"]["a"])

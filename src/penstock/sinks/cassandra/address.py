@@ -47,7 +47,8 @@ class Address:
         user: Who logs in; empty for nobody.
         password: Their password.
         consistency: Of writes and reads.
-        replication: How a keyspace is created that is not there; None never creates one.
+        replication: How a keyspace is created that is not there; None makes one copy on a cluster
+            of one node, and nothing on a larger one.
         datacenter: The one whose nodes are written to; None is that of the contact points.
         tls: Whether connections are encrypted and the server's certificate verified.
         ca: Who signed that certificate; None trusts what the machine trusts.

@@ -25,7 +25,7 @@ def plan(session: Session, address: Address, table: Table, lane: LaneKey) -> lis
     changes = []
     written = 0
     if not session.run(_KEYSPACE, [address.keyspace]):
-        changes.append(_create(address))
+        changes.append(_create(address, session.nodes))
     if table_id(session, address.keyspace, progress.TABLE) is None:
         create = progress.create_statement(address.keyspace)
         changes.append(Change(f"create table {progress.TABLE!r} for the lanes' progress", create))
@@ -51,19 +51,22 @@ def apply(session: Session, changes: Sequence[Change]) -> None:
             ) from error
 
 
-def _create(address: Address) -> Change:
-    if address.replication is None:
-        example = _statement(
-            address.keyspace, {"class": "NetworkTopologyStrategy", "replication_factor": "3"}
-        )
+def _create(address: Address, nodes: int) -> Change:
+    """Make the keyspace as the URL says; a cluster of one node can have but one copy."""
+    replication = address.replication
+    if replication is None and nodes > 1:
+        example = _statement(address.keyspace, _copies(3))
         raise Refused(
             f"Cassandra at {address.url} has no keyspace {address.keyspace!r}. Add replication=3 "
             "(a number of copies) to the store's URL, so that Penstock creates it, or let "
             f"somebody run: {example};"
         )
-    return Change(
-        f"create keyspace {address.keyspace!r}", _statement(address.keyspace, address.replication)
-    )
+    words = f"create keyspace {address.keyspace!r}"
+    return Change(words, _statement(address.keyspace, replication or _copies(1)))
+
+
+def _copies(number: int) -> Mapping[str, str]:
+    return {"class": "NetworkTopologyStrategy", "replication_factor": str(number)}
 
 
 def _statement(name: str, replication: Mapping[str, str]) -> str:

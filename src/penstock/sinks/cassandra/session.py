@@ -140,6 +140,11 @@ class Session:
             return None
         return found[0]["value"] if found else None
 
+    @property
+    def nodes(self) -> int:
+        """How many nodes the cluster has, those that are down included."""
+        return len(self._cluster.metadata.all_hosts())
+
     def owners(self) -> Owners:
         """The nodes of our datacenter, as the ring stands now."""
         tokens = self._cluster.metadata.token_map
