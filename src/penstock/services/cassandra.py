@@ -78,11 +78,10 @@ class Cassandra:
         config, logging = self._home / "cassandra.yaml", self._home / "logback.xml"
         config.write_text(json.dumps(self._yaml(), indent=2))  # JSON is YAML
         logging.write_text(_LOGGING)
-        memory = self._settings.memory
         program = jvm.Program(
             jars,
             "org.apache.cassandra.service.CassandraDaemon",
-            options=[f"-Xms{memory}", f"-Xmx{memory}", f"-javaagent:{agent}", *opened],
+            options=[f"-Xmx{self._settings.memory}", f"-javaagent:{agent}", *opened],
             properties={
                 "java.security.manager": "allow",
                 "jdk.attach.allowAttachSelf": "true",

@@ -21,6 +21,7 @@ _LOGGING = """\
 log4j.rootLogger=INFO, out
 log4j.logger.org.apache.kafka.common.config.AbstractConfig=WARN
 log4j.logger.kafka.server.KafkaConfig=WARN
+log4j.logger.org.apache.kafka.controller=WARN
 log4j.appender.out=org.apache.log4j.ConsoleAppender
 log4j.appender.out.layout=org.apache.log4j.PatternLayout
 log4j.appender.out.layout.ConversionPattern=%d{ISO8601} %p %c{1} - %m%n
@@ -82,6 +83,9 @@ class Kafka:
             "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{internal}",
             "log.dirs": data,  # below the server's folder, where it runs
             "auto.create.topics.enable": False,
+            # A killed broker comes back no sooner than its old session has ended.
+            "broker.session.timeout.ms": 3000,
+            "broker.heartbeat.interval.ms": 1000,
             "group.initial.rebalance.delay.ms": 0,
             "offsets.topic.num.partitions": 4,
             "offsets.topic.replication.factor": 1,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from penstock import interfaces
 from penstock.errors import Refused, Unavailable
 from penstock.services import ports
 from penstock.services.daemon import Daemon, Launch
@@ -53,17 +54,13 @@ class State:
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Service(Protocol):
-    """A server that Penstock starts on this machine. Usable from any thread and process."""
+class Service(interfaces.Service, Protocol):
+    """What `penstock services` needs of a server. Usable from any thread and process."""
 
-    name: str
     log: Path
 
     def up(self, stopping: threading.Event | None = None) -> str:
-        """Start it if it does not run, wait until it answers, return its URL. Idempotent."""
-
-    def down(self) -> None:
-        """Stop it cleanly; data survives. Nothing happens if it does not run."""
+        """Start it; give up and stop it once `stopping` is set."""
 
     def status(self) -> State:
         """Look at it, starting and changing nothing."""
