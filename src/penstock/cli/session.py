@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
@@ -40,6 +41,7 @@ def run(program: Path, profile_name: str, wanted: Options, *, as_json: bool) -> 
     settings = profile.load(name=profile_name)
     if findings := plan.validate(plan.compile(declared), settings):
         raise CheckError([str(finding) for finding in findings])
+    _spare_collections()
     root = options.data()
     engine = Embedded(
         declared,
@@ -64,6 +66,17 @@ def run(program: Path, profile_name: str, wanted: Options, *, as_json: bool) -> 
     output.answer(summary.document(done), summary.drawn(done), as_json=as_json)
     if not done.balanced:
         raise typer.Exit(output.NO)
+
+
+def _spare_collections() -> None:
+    """Let the cyclic collector run rarely, and never over what was imported.
+
+    A run makes records by the thousand and no cycles; walking all objects took a tenth of its
+    time, in pauses.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def _ran(engine: Embedded, *, on_terminal: bool) -> PenstockError | None:
