@@ -38,6 +38,7 @@ class Standing:
         letters: Its dead letters: `partition`, `offset`, `index`, `state`, `stage`, `rule`.
         loose: Whether replays were made by other code.
         moving: Whether a process may be writing meanwhile.
+        anew: Whether the log was made anew, so that there are rows of the one before.
     """
 
     lane: Lane
@@ -47,6 +48,7 @@ class Standing:
     letters: pl.DataFrame
     loose: bool
     moving: bool
+    anew: bool = False
 
 
 @dataclass
@@ -168,6 +170,8 @@ def _found(standing: Standing, rows: pl.DataFrame, bases: Mapping[int, int]) -> 
     if lane.mode == "upsert":
         order = pl.col("_order")
         rows = rows.filter(~_order_in(standing, order, bases))
+        if standing.anew:
+            rows = rows.filter(order >= min(bases.values()))
     else:
         order = pl.lit(0, pl.Int64)
         at = pl.col("_partition"), pl.col("_offset")
