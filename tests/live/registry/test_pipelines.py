@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import fastavro
 import httpx
+import polars as pl
 import pytest
 from tests.live.engine.conftest import Background, Given
 from tests.live.registry.conftest import Registered, causes
@@ -20,11 +22,16 @@ from tests.live.registry.fake import FakeRegistry, serving
 from tests.stack.servers import Servers
 
 import penstock as ps
+from penstock import pipeline as programs
+from penstock import plan, testing
+from penstock.cli import previews
 from penstock.engines.status import State
+from penstock.engines.trial import Trials
 from penstock.errors import ContractError, Refused
 from penstock.home import deadletters, replays
 from penstock.home.database import Home
 from penstock.profile import AVRO, JSON, JSON_SCHEMA
+from penstock.serdes import formats
 
 Begin = Callable[..., Background]
 
@@ -379,3 +386,55 @@ def test_a_registry_that_is_killed_comes_back(
     eventually(lambda: place.rows("SELECT count(*) FROM one.users") == [(51,)])
     running.stop()
     assert place.reconcile(pipeline).differences == ()
+
+
+# --- beside the engine ---------------------------------------------------------------------------
+
+KILLER = """
+import os
+import penstock as ps
+
+class Person(ps.Contract):
+    name: str
+    age: int
+
+def spare(rows):
+    if "killer" in rows["name"]:
+        os._exit(9)
+    return rows
+
+pipeline = ps.Pipeline("reading")
+people = pipeline.topic("people", Person).map(spare, Person)
+people.sink("people", store="one", mode="append")
+"""
+
+
+def test_a_preview_asks_the_registry(faked: Registered, fake: FakeRegistry) -> None:
+    faked.produce("people", [message(1, PERSON, {"name": "ada", "age": 1})])
+    pipeline = reading("people")
+    faked.run(pipeline)
+    fake.add(json.dumps(PERSON))
+    with Home(faked.url, name="test") as home, home.transaction() as cursor:
+        batches = replays.preview(cursor, deadletters.Selection("reading"), most=10)
+    segments = plan.compile(pipeline, formats.codecs(faked.profile()))
+    [shown] = previews.run(segments, batches)
+    assert shown.rows["people@one"].select("name", "age").rows() == [("ada", 1)]
+    assert not shown.failing
+
+
+def test_records_that_kill_are_found_by_what_the_codec_has_learnt(
+    tmp_path: Path, fake: FakeRegistry
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(KILLER)
+    number = fake.add(json.dumps(PERSON))
+    values = [message(number, PERSON, {"name": n, "age": 1}) for n in ("ada", "killer", "eve")]
+    log = testing.MemoryLog("people", 1)
+    log.append(pl.DataFrame({"value": pl.Series(values, dtype=pl.Binary)}))
+    read = log.reread(log.spans())
+    profile = Registered("", registry=fake.url).profile()
+    [segment] = plan.compile(programs.load(program), formats.codecs(profile))
+    segment.codec.prepare(read.records)
+    fake.fault = (500, b"")
+    micro = plan.MicroBatch(read.spans, read.records.with_columns(order=pl.col("offset")))
+    assert Trials(program, segment, micro).guilty() == [1]

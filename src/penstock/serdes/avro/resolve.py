@@ -185,15 +185,12 @@ def _matched(
     """Find each field's member: by its name, or else by a name that the member had before."""
     found: dict[int, Field] = {}
     for names in (slice(0, 1), slice(1, None)):
-        for one in fields:
-            if one in found.values():
-                continue
-            for number, member in enumerate(members):
-                if number not in found and {wanted[one.name], one.json_name} & {
-                    *member.names[names]
-                }:
-                    found[number] = one
-                    break
+        for one in (one for one in fields if one not in found.values()):
+            mine = {wanted[one.name], one.json_name}
+            numbers = (n for n, member in enumerate(members) if mine & {*member.names[names]})
+            number = next((n for n in numbers if n not in found), None)
+            if number is not None:
+                found[number] = one
     return found
 
 
