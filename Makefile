@@ -13,7 +13,7 @@ help:  ## show this list
 demo: $(VENV)/.run  ## poll an API, land, stream, write: exact, balanced rows in PostgreSQL
 	$(BIN)/python examples/users/demo.py
 
-stack: $(VENV)/.dev  ## the same on real Kafka, a schema registry, Cassandra and PostgreSQL
+stack: $(VENV)/.stack  ## the same on real Kafka, a schema registry, Cassandra and PostgreSQL
 	$(BIN)/python examples/users/stack.py
 
 test: check  ## every gate and every test (12 minutes at most on 2 cores)
