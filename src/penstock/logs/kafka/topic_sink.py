@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from struct import pack
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -18,9 +17,9 @@ from penstock.errors import Fenced, Rejected, Unavailable
 from penstock.interfaces import Capabilities
 from penstock.logs import staging
 from penstock.logs.kafka import address, client, offsets, progress, topics
-from penstock.logs.kafka.frames import BORN
+from penstock.logs.kafka.frames import BORN, MICROSECONDS
 from penstock.logs.kafka.log import open_topic
-from penstock.logs.kafka.transactions import Record, Transactions
+from penstock.logs.kafka.transactions import Headers, Record, Transactions
 from penstock.logs.paging import pages
 from penstock.plan import REPLAY, Lane
 from penstock.records import LaneKey, Progress, Receipt, Step
@@ -167,7 +166,7 @@ class KafkaTopicSink:
         try:
             for partition, producer in producers.items():
                 mine = records if partition == REPLAY else records.filter(source=partition)
-                producer.send(self._records(mine, partition, moved[partition]))
+                self._send(producer, mine, progress.record(self._key, partition, moved[partition]))
             for producer in producers.values():
                 producer.commit()
         except Rejected as error:  # the topic's limit has been lowered: it is read again
@@ -189,16 +188,16 @@ class KafkaTopicSink:
             seen = offsets.seen(self._admin, ends)
             ends = {place: end for place, end in ends.items() if seen[place] < end}
 
-    def _records(self, records: pl.DataFrame, partition: int, stands: Progress) -> Iterator[Record]:
-        topic = self._lane.table
-        columns = (records[name].to_list() for name in ("value", "key", "partition"))
-        born = pack(f">{records.height}q", *records["born"].to_physical())
-        last = set(records["partition"].is_last_distinct().arg_true())
-        for row, (value, key, to) in enumerate(zip(*columns, strict=True)):
-            yield topic, value, key, to, {BORN: born[row * 8 : row * 8 + 8]}, row in last
+    def _send(
+        self, producer: Transactions, records: pl.DataFrame, moved: tuple[bytes, bytes]
+    ) -> None:
+        last = records["partition"].is_last_distinct()
+        producer.begin()
+        producer.send(self._lane.table, _columns(records.filter(~last)))
+        producer.send(self._lane.table, _columns(records.filter(last)), watch=True)
         faults.point("copying")
-        key, value = progress.record(self._key, partition, stands)
-        yield progress.topic_of(self._key.pipeline), value, key, 0, {}, False
+        key, value = moved
+        producer.send(progress.topic_of(self._key.pipeline), [(value, key, 0, None)])
 
     def _leave(self) -> None:
         producers, self._producers = self._producers, {}
@@ -236,6 +235,13 @@ class KafkaTopicSink:
             f"the record has {size} bytes, topic {self._lane.table!r} takes at most {self._limit}; "
             "raise max.message.bytes of the topic"
         )
+
+
+def _columns(records: pl.DataFrame) -> Iterator[Record]:
+    born = records["born"].to_physical()
+    headers: dict[int, Headers] = {at: {BORN: MICROSECONDS.pack(at)} for at in born.unique()}
+    columns = (records[name].to_list() for name in ("value", "key", "partition"))
+    return zip(*columns, map(headers.__getitem__, born.to_list()), strict=True)
 
 
 def _sizes(records: pl.DataFrame) -> pl.Series:

@@ -22,8 +22,10 @@ LIFE = 30.0
 _SILENT = Logger("librdkafka", CRITICAL + 1)
 """Whatever librdkafka says on its own comes as an error, too."""
 
-Record = tuple[str, bytes | None, bytes | None, int, dict[str, str | bytes | None], bool]
-"""Topic, value, key, partition, headers, and whether it is the last one of its partition."""
+Headers = dict[str, str | bytes | None]
+
+Record = tuple[bytes | None, bytes | None, int, Headers | None]
+"""Value, key, partition and headers."""
 
 
 class Transactions:
@@ -39,7 +41,7 @@ class Transactions:
         self._words = f"transactions of {name!r}"
         self._open = False
         self.ends: dict[tuple[str, int], int] = {}
-        """For each topic and partition the offset after the last record that was delivered."""
+        """For each topic and partition the offset after the last record that was watched."""
         self._producer = Producer(
             {
                 **settings(url),
@@ -64,19 +66,28 @@ class Transactions:
         with errors(self._words):
             self._producer.init_transactions(TIMEOUT)
 
-    def send(self, records: Iterable[Record]) -> None:
-        """Begin a transaction with these records.
+    def begin(self) -> None:
+        """Begin a transaction.
 
         Raises:
             Fenced: Another producer has entered with the id.
             Unavailable: Kafka is away.
         """
-        produce = self._producer.produce
         with errors(self._words):
             self._producer.begin_transaction()
             self._open = True
-            for topic, value, key, partition, headers, last in records:
-                told = self._delivered if last else None
+
+    def send(self, topic: str, records: Iterable[Record], *, watch: bool = False) -> None:
+        """Send records in the transaction; raises as `begin` does.
+
+        Args:
+            topic: Where to.
+            records: In the order they shall have within their partitions.
+            watch: Whether to learn their offsets, for `ends`.
+        """
+        produce, told = self._producer.produce, self._delivered if watch else None
+        with errors(self._words):
+            for value, key, partition, headers in records:
                 try:
                     produce(topic, value, key, partition, told, headers=headers)
                 except BufferError:
