@@ -10,6 +10,8 @@ from urllib.parse import quote
 
 import trustme
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._acl import AclBinding, AclOperation, AclPermissionType
+from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 from confluent_kafka.admin._scram import (
     ScramCredentialInfo,
     ScramMechanism,
@@ -19,6 +21,10 @@ from cryptography.hazmat.primitives import serialization
 from tests.stack.servers import Servers, free_ports
 
 USER, PASSWORD = "ann", "p@ss:w/rd?&"
+READER, NOBODY = "reader", "nobody"
+"""Users who may only read topics, and may do nothing; their passwords are their names."""
+CLIENT = "penstock"
+"""Whom the client's certificate names."""
 LISTENERS = ("SASL_PLAINTEXT", "SASL_SSL", "SSL", "EXPIRED")
 _MODULE = "org.apache.kafka.common.security"
 
@@ -57,7 +63,7 @@ def started(servers: Servers, folder: Path) -> Secured:
     trustme.CA().cert_pem.write_to_path(files["other"])
     past = datetime.now(UTC) - timedelta(days=1)
     for prefix, cert in {
-        "": ca.issue_cert("client@example.org"),
+        "": ca.issue_cert("client@example.org", common_name=CLIENT),
         "old-": ca.issue_cert(
             "client@example.org", not_before=past - timedelta(days=9), not_after=past
         ),
@@ -79,6 +85,7 @@ def started(servers: Servers, folder: Path) -> Secured:
         settings=_settings(port, internal, ports, {"fresh": fresh, "old": expired} | files),
     )
     _add_scram_users(server.url)
+    _let_read(server.url)
     return Secured(server.url, {**ports, "PLAIN": port}, files)
 
 
@@ -93,6 +100,9 @@ def _settings(
         "inter.broker.listener.name": "PLAINTEXT",
         "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
         "listener.name.ssl.ssl.client.auth": "required",
+        "ssl.principal.mapping.rules": "RULE:^.*CN=([^,]+).*$/$1/",
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": f"User:ANONYMOUS;User:{USER};User:{CLIENT}",
     }
     for listener in ("ssl", "sasl_ssl", "expired"):
         key = files["old" if listener == "expired" else "fresh"]
@@ -106,7 +116,8 @@ def _settings(
     for listener in ("sasl_plaintext", "sasl_ssl"):
         prefix = f"listener.name.{listener}"
         settings[f"{prefix}.plain.sasl.jaas.config"] = (
-            f'{_MODULE}.plain.PlainLoginModule required user_{USER}="{escaped}";'
+            f'{_MODULE}.plain.PlainLoginModule required user_{USER}="{escaped}" '
+            f'user_{READER}="{READER}" user_{NOBODY}="{NOBODY}";'
         )
         for mechanism in ("scram-sha-256", "scram-sha-512"):
             settings[f"{prefix}.{mechanism}.sasl.jaas.config"] = (
@@ -135,3 +146,17 @@ def _add_scram_users(url: str) -> None:
     ]
     for one in users:
         admin.alter_user_scram_credentials([one])[USER].result(60)
+
+
+def _let_read(url: str) -> None:
+    admin = AdminClient({"bootstrap.servers": url.removeprefix("kafka://")})
+    may = AclBinding(
+        ResourceType.TOPIC,
+        "t_",
+        ResourcePatternType.PREFIXED,
+        f"User:{READER}",
+        "*",
+        AclOperation.READ,
+        AclPermissionType.ALLOW,
+    )
+    admin.create_acls([may])[may].result(60)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from tests.live.kafka import secured
 from tests.live.kafka.producing import Owner
-from tests.live.kafka.secured import PASSWORD, USER, Secured
+from tests.live.kafka.secured import NOBODY, PASSWORD, READER, USER, Secured
 from tests.stack.servers import Servers
 
 from penstock.errors import Refused, Unavailable
@@ -63,6 +63,20 @@ def test_a_client_certificate_reads(broker: Secured, topic: str) -> None:
     assert read(broker.url("SSL", broker.named(options)), topic) == [b"a"]
 
 
+def test_reading_needs_no_more_than_the_right_to_read(broker: Secured, topic: str) -> None:
+    log = open_topic(broker.url("SASL_PLAINTEXT", {}, (READER, READER)), topic, pipeline="shop")
+    assert log.wait({0: 0}, 60)
+    assert log.read({0: 0}, ALL).records.height == 1
+    assert log.wait({0: 1}, 2) is False
+    log.mark("things@store", {0: 1})  # which it may not
+    log.close()
+
+
+def test_a_user_without_rights_is_told_so(broker: Secured, topic: str) -> None:
+    with pytest.raises(Refused, match=r"no topic|grant this user"):
+        read(broker.url("SASL_PLAINTEXT", {}, (NOBODY, NOBODY)), topic)
+
+
 TLS = {"tls": "true", "ca": "ca"}
 REFUSED = {
     "wrong password": ("SASL_PLAINTEXT", {"sasl": "PLAIN"}, "check user, password"),
@@ -78,7 +92,7 @@ REFUSED = {
 }
 SILENT = {
     "no tls": ("SSL", {}, "whether it wants tls=true"),
-    "tls to a plain listener": ("PLAIN", TLS, "PLAINTEXT broker listener"),
+    "tls to a plain listener": ("PLAIN", TLS, "a listener without TLS"),
 }
 
 

@@ -73,6 +73,8 @@ def translated(error: KafkaError, words: str) -> PenstockError:
             f"{message}; the broker does not take the client's certificate, which is missing, "
             "expired or of an authority that it does not know: see cert= and key= in the log URL"
         )
+    if "SSL connection closed" in message:
+        message += "; it is going down, or tls=true is wrong for a listener without TLS"
     return _away(message)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from threading import Event
@@ -24,6 +24,7 @@ from penstock.logs.kafka.errors import translated
 from penstock.logs.kafka.frames import RECORDS, frame
 from penstock.logs.kafka.marks import Marks
 from penstock.logs.kafka.reader import Reader
+from penstock.logs.kafka.stalls import Stalls
 from penstock.records import Limits, LogBatch, Span
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ class KafkaLog:
         self._causes = client.Causes(url)
         self._reader_or_none: Reader | None = None
         self._known: dict[int, Span] = {}
+        self._stalls = Stalls(topic.name)
         self._seen = time.monotonic()
         self._woken = Event()
 
@@ -147,7 +149,7 @@ class KafkaLog:
         with self._errors():
             reader = self._started(starts)
             if self._behind(reader):
-                self._await(reader)
+                self._await(reader, self._woken.is_set)
                 reader.look(_FILL, reader.fitting(limits))
             spans, messages = reader.take(limits)
         if spans and time.monotonic() - self._seen > _SURE:
@@ -202,22 +204,24 @@ class KafkaLog:
         return f"topic {self.name!r}"
 
     def _offsets(self) -> dict[int, Span]:
+        """Ask on a connection of its own: a consumer's waits for its records."""
         places = [TopicPartition(self.name, p) for p in range(self._topic.partitions)]
-        first, last = self._ask(places, _OLDEST), self._ask(places, _NEXT)
-        self._admin.await_all([*first.values(), *last.values()])
-        ends = {place.partition: future.result().offset for place, future in last.items()}
-        return {
-            place.partition: Span(future.result().offset, ends[place.partition])
-            for place, future in first.items()
-        }
+        oldest = self._ask(places, _OLDEST, IsolationLevel.READ_COMMITTED)
+        seen = self._ask(places, _NEXT, IsolationLevel.READ_COMMITTED)
+        sent = self._ask(places, _NEXT, IsolationLevel.READ_UNCOMMITTED)
+        self._admin.await_all([*oldest, *seen, *sent])
+        starts, ends, last = (
+            [future.result().offset for future in asked] for asked in (oldest, seen, sent)
+        )
+        self._stalls.look(dict(enumerate(ends)), dict(enumerate(last)))
+        return dict(enumerate(map(Span, starts, ends)))
 
     def _ask(
-        self, places: Sequence[TopicPartition], spec: OffsetSpec
-    ) -> Mapping[TopicPartition, Future[ListOffsetsResultInfo]]:
-        """Ask on a connection of its own: a consumer's waits for its records."""
-        return self._admin.client.list_offsets(
-            dict.fromkeys(places, spec), isolation_level=IsolationLevel.READ_COMMITTED
-        )
+        self, places: Sequence[TopicPartition], spec: OffsetSpec, level: IsolationLevel
+    ) -> list[Future[ListOffsetsResultInfo]]:
+        asked = dict.fromkeys(places, spec)
+        futures = self._admin.client.list_offsets(asked, isolation_level=level)
+        return [futures[place] for place in places]
 
     def _started(
         self, starts: Mapping[int, int], spans: Mapping[int, Span] | None = None
@@ -256,9 +260,9 @@ class KafkaLog:
         """Whether more is known to be there than was taken."""
         return any(at < self._known[p].end for p, at in reader.next.items())
 
-    def _await(self, reader: Reader) -> None:
+    def _await(self, reader: Reader, stop: Callable[[], bool] = lambda: False) -> None:
         deadline = time.monotonic() + client.PATIENCE
-        while not reader.look(_SLICE):
+        while not reader.look(_SLICE) and not stop():
             if time.monotonic() > deadline:
                 raise self._causes.away()
 

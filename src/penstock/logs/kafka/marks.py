@@ -32,6 +32,7 @@ class Marks:
         self._pipeline = pipeline
         self._put: dict[str, Mapping[int, int]] = {}
         self._sent: list[Future[Any]] = []
+        self._said = False
 
     def put(self, lane: str, nexts: Mapping[int, int]) -> None:
         """Send where a lane stands, when that is news; wait for nothing."""
@@ -54,7 +55,8 @@ class Marks:
         for future in [future for future in self._sent if future.done()]:
             self._sent.remove(future)
             error = future.exception()
-            if isinstance(error, KafkaException):
+            if isinstance(error, KafkaException) and not self._said:
+                self._said = True
                 _log.warning(
                     "topic %r: no group shows where lanes stand: %s",
                     self._topic,

@@ -133,7 +133,7 @@ class Reader:
                 self._came.append(event)
             elif error.code() == KafkaError._PARTITION_EOF:
                 self._ends[partition_of(event)] = offset_of(event)
-            else:
+            elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:  # we are in no group
                 failed = error
         if failed is not None:
             raise KafkaException(failed)
