@@ -17,7 +17,7 @@ from penstock.logs.kafka.errors import UNTRUSTED, errors, translated, untrusted
 
 Result = TypeVar("Result")
 
-PATIENCE = 15.0
+PATIENCE = 10.0
 """Seconds until a cluster that does not answer is said to be away."""
 
 _GLANCE = 0.1

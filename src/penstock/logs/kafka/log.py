@@ -152,8 +152,10 @@ class KafkaLog:
                 self._await(reader, self._woken.is_set)
                 reader.look(_FILL, reader.fitting(limits))
             spans, messages = reader.take(limits)
-        if spans and time.monotonic() - self._seen > _SURE:
-            self._recognise()
+        if spans:
+            self._causes.clear()
+            if time.monotonic() - self._seen > _SURE:
+                self._recognise()
         return LogBatch(spans, frame(messages))
 
     def reread(self, spans: Mapping[int, Span]) -> LogBatch:
