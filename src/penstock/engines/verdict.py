@@ -13,7 +13,7 @@ import polars as pl
 from psycopg import sql
 
 from penstock import plan
-from penstock.contract import encode, encode_key, synthetic
+from penstock.contract import encode_key, synthetic
 from penstock.engines import ground
 from penstock.engines.embedded import Embedded
 from penstock.engines.options import Options
@@ -29,6 +29,7 @@ from penstock.postgresql import connection
 from penstock.profile import JSON, Store
 from penstock.profile.apart import moved
 from penstock.records import LaneKey, Limits
+from penstock.serdes import formats
 
 if TYPE_CHECKING:
     from penstock.engines.ground import Ground
@@ -42,17 +43,27 @@ _LIMITS = Limits(records=5_000, bytes=16 << 20)
 def fill_topics(laid: Ground, program: Path, rows: int, seed: int) -> None:
     """Write synthetic records to the topics that others would write."""
     pipeline = laid.load(program)
-    external = [segment for segment in plan.compile(pipeline) if segment.external]
+    segments = plan.compile(pipeline, formats.codecs(laid.profile))
+    external = [segment for segment in segments if segment.external]
     with Systems(laid.profile, pipeline.name, laid.root) as systems:
         for segment in external:
-            frame = synthetic(segment.spec, rows, seed)
-            topic = logs.open_topic(systems.log_url, segment.name, segment.partitions)
-            with closing(topic):
-                topic.append(_records(segment, frame))
+            records = _records(segment, synthetic(segment.spec, rows, seed))
+            _fill(systems.log_url, segment, records)
+
+
+def _fill(url: str, segment: Segment, records: pl.DataFrame) -> None:
+    if url.startswith("kafka:"):
+        from penstock.logs.kafka import aside
+
+        aside.fill(url, segment.name, segment.partitions, records)
+        return
+    with closing(logs.open_topic(url, segment.name, segment.partitions)) as topic:
+        topic.append(records)
 
 
 def _records(segment: Segment, frame: pl.DataFrame) -> pl.DataFrame:
-    records = pl.DataFrame({"value": encode(segment.spec, frame)})
+    segment.codec.register(segment.spec)
+    records = pl.DataFrame({"value": segment.codec.encode(segment.spec, frame)})
     if not segment.key:
         return records
     return records.with_columns(key=encode_key(segment.spec, segment.key, frame))
@@ -76,7 +87,7 @@ def judge(laid: Ground, program: Path, *, changed: bool) -> list[str]:
                 Embedded(pipeline, laid.profile, calm, root=laid.root).run()
         except PenstockError as error:
             return [f"the program cannot go on after the blows: {error}"]
-        segments = plan.compile(pipeline)
+        segments = plan.compile(pipeline, formats.codecs(laid.profile))
         report = reconcile(pipeline.name, segments, systems, deep=True)
         wrong = list(report.differences)
         if not changed:
