@@ -18,7 +18,7 @@ from confluent_kafka.admin._listoffsets import (
     OffsetSpec,
 )
 
-from penstock.errors import LogChanged, Unavailable
+from penstock.errors import LogChanged, PenstockError, Unavailable
 from penstock.logs.kafka import address, client, topics
 from penstock.logs.kafka.errors import translated
 from penstock.logs.kafka.frames import RECORDS, frame
@@ -160,20 +160,13 @@ class KafkaLog:
 
     def reread(self, spans: Mapping[int, Span]) -> LogBatch:
         wanted = {p: span for p, span in sorted(spans.items()) if len(span)}
-        parts = [RECORDS.to_frame()]
+        ends = {partition: span.end for partition, span in wanted.items()}
         with self._errors():
             reader = self._started({p: span.start for p, span in wanted.items()}, wanted)
-            while reader.next:
-                self._await(reader)
-                _, messages = reader.take(_PAGE)
-                parts.append(frame(messages))
-                for partition, at in list(reader.next.items()):
-                    if at >= wanted[partition].end:
-                        reader.leave(partition)
+            pages = [RECORDS.to_frame(), *self._pages(reader, ends)]
         self._recognise()
-        ends = {partition: span.end for partition, span in wanted.items()}
         end = pl.col("partition").replace_strict(ends, default=0, return_dtype=pl.Int64)
-        found = pl.concat(parts).filter(pl.col("offset") < end)
+        found = pl.concat(pages).filter(pl.col("offset") < end)
         return LogBatch(dict(spans), found.sort("partition", maintain_order=True))
 
     def wait(self, starts: Mapping[int, int], timeout: float) -> bool:
@@ -258,6 +251,14 @@ class KafkaLog:
                 "the records back; or have the topic made anew and run with --accept-log"
             )
 
+    def _pages(self, reader: Reader, ends: Mapping[int, int]) -> Iterator[pl.DataFrame]:
+        """Read on to these ends, or a little further."""
+        while reader.next:
+            self._await(reader)
+            _, messages = reader.take(_PAGE)
+            yield frame(messages)
+            reader.leave({p for p, at in reader.next.items() if at >= ends[p]})
+
     def _behind(self, reader: Reader) -> bool:
         """Whether more is known to be there than was taken."""
         return any(at < self._known[p].end for p, at in reader.next.items())
@@ -285,18 +286,19 @@ class KafkaLog:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Say what a consumer's error means: often the topic tells more than the error."""
         try:
             yield
         except KafkaException as error:
-            code = error.args[0].code()
-            if code in _GONE | _OUT:
-                known = self.spans()
-                if self._reader_or_none is not None:
-                    for partition, at in self._reader_or_none.next.items():
-                        self._check(known, partition, Span(at, at))
-                raise Unavailable(f"{self._words}: {error.args[0].str()}; trying again") from error
-            raise translated(error.args[0], self._words) from error
+            raise self._meaning(error.args[0]) from error
+
+    def _meaning(self, error: KafkaError) -> PenstockError:
+        """What a consumer's error means; raises what the topic itself tells of it."""
+        if error.code() not in _GONE | _OUT:
+            return translated(error, self._words)
+        known = self.spans()
+        for partition, at in self._reader_or_none.next.items() if self._reader_or_none else ():
+            self._check(known, partition, Span(at, at))
+        return Unavailable(f"{self._words}: {error.str()}; trying again")
 
 
 _PAGE = Limits(records=10_000, bytes=8 << 20)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -70,13 +70,18 @@ class Reader:
         with errors(f"topic {self._topic!r}"):
             self._consumer.assign([TopicPartition(self._topic, p, at) for p, at in starts.items()])
 
-    def leave(self, partition: int) -> None:
-        """Read a partition no more."""
+    def leave(self, partitions: Collection[int]) -> None:
+        """Read these partitions no more."""
+        if not partitions:
+            return
         with errors(f"topic {self._topic!r}"):
-            self._consumer.incremental_unassign([TopicPartition(self._topic, partition)])
-        self._came = [message for message in self._came if message.partition() != partition]
-        del self._next[partition]
-        self._ends.pop(partition, None)
+            self._consumer.incremental_unassign(
+                [TopicPartition(self._topic, partition) for partition in partitions]
+            )
+        self._came = [m for m in self._came if partition_of(m) not in partitions]
+        for partition in partitions:
+            del self._next[partition]
+            self._ends.pop(partition, None)
 
     def look(self, timeout: float, most: int = 1) -> bool:
         """Say whether there is something to `take`; wait for `most` messages up to `timeout`.
