@@ -30,13 +30,12 @@ def make_sink(url: str) -> Iterator[MakeSink]:
         contract: type[ps.Contract] = Person,
         table: str = "people",
         url: str = url,
+        mode: str = "upsert",
         **settings: Any,
     ) -> CassandraSink:
         tables: Mapping[str, Mapping[str, Any]] = {table: settings}
         key = replace(KEY, lane=f"{table}@serving")
-        made.append(
-            CassandraSink(Store("serving", url, tables), lane(contract, "upsert", table), key)
-        )
+        made.append(CassandraSink(Store("serving", url, tables), lane(contract, mode, table), key))
         return made[-1]
 
     yield make

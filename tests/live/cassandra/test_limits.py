@@ -6,12 +6,14 @@ from typing import Any
 
 import polars as pl
 import pytest
+from cassandra.query import Statement
 from tests.live.cassandra.conftest import MakeSink
 from tests.live.cassandra.writing import read, write
 
 from penstock import contract as ps
 from penstock.errors import Rejected
 from penstock.sinks.cassandra.limits import LONGEST_KEY
+from penstock.sinks.cassandra.session import Owners, Session
 from penstock.testing.conformance.subjects import rows
 
 MIB = 1 << 20
@@ -69,6 +71,31 @@ def test_a_batch_that_the_server_finds_too_large_is_cut(
     sink.open()
     write(sink, rows(pages(*[2000] * 300)))
     assert read(sink).height == 300
+
+
+def test_rows_go_to_the_nodes_that_own_them(
+    make_sink: MakeSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = set()
+    owners, start = Session.owners, Session.start
+
+    def several(session: Session) -> Owners:
+        found = owners(session)
+        found.several = True  # as in a larger cluster
+        return found
+
+    def started(session: Session, statement: Statement, host: object = None) -> object:
+        hosts.add(host)
+        return start(session, statement, host)
+
+    monkeypatch.setattr(Session, "owners", several)
+    monkeypatch.setattr(Session, "start", started)
+    sink = make_sink(Page)
+    sink.open()
+    write(sink, rows(pages(*[30] * 3000)))
+    assert len(hosts) == 1
+    assert None not in hosts
+    assert read(sink).height == 3000
 
 
 @pytest.mark.parametrize("short", [0, 200, 400, 1000])

@@ -199,6 +199,11 @@ def test_a_column_dropped_meanwhile_makes_no_dead_letters(
         write(sink, rows(people((2, None, 1)), start=1))
 
 
+def test_a_lane_that_appends_is_refused_with_the_cure(make_sink: MakeSink) -> None:
+    with pytest.raises(Refused, match=r"ps\.key\(\)"):
+        make_sink(mode="append").preview()
+
+
 def test_one_node_holds_one_copy(
     make_sink: MakeSink, cassandra: str, keyspace: str, cql: Any
 ) -> None:

@@ -21,7 +21,7 @@ def plan(session: Session, address: Address, table: Table, lane: LaneKey) -> lis
     Raises:
         Refused: Something cannot be made, or the table cannot be used as it is.
     """
-    table.check_name()
+    table.check()
     changes = []
     written = 0
     if not session.run(_KEYSPACE, [address.keyspace]):

@@ -14,7 +14,7 @@ from penstock.sinks.cassandra.batches import Batch
 from penstock.sinks.cassandra.failures import DRIVER_ERRORS, translate
 from penstock.sinks.cassandra.session import TIMEOUT, Session
 
-IN_FLIGHT = 32
+IN_FLIGHT = 48
 """Batches on their way at most. A cluster that is overloaded gets fewer."""
 
 PATIENCE = 5.0

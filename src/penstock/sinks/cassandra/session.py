@@ -146,11 +146,11 @@ class Session:
         return len(self._cluster.metadata.all_hosts())
 
     def owners(self) -> Owners:
-        """The nodes of our datacenter, as the ring stands now."""
+        """The nodes of our datacenter, as the ring stands now, without those that are down."""
         tokens = self._cluster.metadata.token_map
         owners = tokens.token_to_host_owner.items() if tokens else ()
-        ring = [(t.value, host) for t, host in owners if host.datacenter == self._local.local_dc]
-        return Owners(ring)
+        near = self._local.local_dc
+        return Owners([(t.value, h) for t, h in owners if h.datacenter == near and h.is_up])
 
     def close(self) -> None:
         """Disconnect; never raises."""

@@ -90,7 +90,8 @@ class Table:
                 f"there are {', '.join(_SETTINGS)}"
             )
         self.clustering = self._clustering(lane, settings.get("clustering", []))
-        self.partition = tuple(name for name in lane.key if name not in self.clustering)
+        key = lane.key if lane.mode == "upsert" else ()
+        self.partition = tuple(name for name in key if name not in self.clustering)
         self.ttl = self._ttl(settings.get("ttl"))
         self.key = (*self.partition, *self.clustering)
         self.columns = tuple(
@@ -127,8 +128,13 @@ class Table:
         """The statement that reads the contract's columns and the order stamp of every row."""
         return cql.select(self.full_name, self._names)
 
-    def check_name(self) -> None:
-        """Refuse a name that no table of Cassandra can have."""
+    def check(self) -> None:
+        """Refuse a lane without a key, and a name that no table of Cassandra can have."""
+        if not self.key:
+            raise Refused(
+                f"Cassandra cannot append rows to {self.words}: a rerun would write them twice. "
+                'Mark the key in the contract by ps.key(), and let .sink(...) have mode="upsert"'
+            )
         if not _NAME.fullmatch(self.name):
             raise Refused(
                 f"Cassandra cannot have a table {self.name!r}: its names are 1 to 48 letters a-z, "
