@@ -38,6 +38,14 @@ def produce(url: str, topic: str, values: Sequence[bytes]) -> None:
     assert producer.flush(60) == 0
 
 
+def topics(url: str) -> list[str]:
+    """Name every topic."""
+    from confluent_kafka.admin import AdminClient
+
+    admin = AdminClient({"bootstrap.servers": urlsplit(url).netloc})
+    return list(admin.list_topics(timeout=30).topics)
+
+
 def delete_topics(url: str, name: str) -> None:
     """Delete the topics that have this in their names."""
     from confluent_kafka.admin import AdminClient

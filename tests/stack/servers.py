@@ -34,9 +34,9 @@ class Server:
     def __init__(self, name: str, root: Path, settings: Mapping[str, Any]) -> None:
         port, internal = free_ports(2)
         self.name = name
-        self.folder = root / name
         self.settings = {"port": port, "internal_port": internal, "timeout": "5m", **settings}
         self.service = table.get(name, self.settings, root=root)
+        self.folder = self.service.status().data
         self.url = self.service.up()
 
     def up(self) -> None:
@@ -84,7 +84,7 @@ class Servers:
         self._stack.close()
 
     def start(self, name: str, **settings: Any) -> Server:
-        """Start one of kafka, registry and cassandra, and wait until it answers.
+        """Start one of kafka, registry, cassandra and postgresql, and wait until it answers.
 
         Args:
             name: Which.
@@ -97,8 +97,8 @@ class Servers:
 def require(*names: str) -> None:
     """Skip the test where these servers cannot be had."""
     try:
-        java.find(21)
-        for name in names:
+        for name in _FILES.keys() & {*names}:
+            java.find(21)
             _FILES[name](name)
     except PenstockError as error:
         without(f"this needs {', '.join(names)}: {error}")

@@ -97,6 +97,8 @@ def laid(
             stack.enter_context(_made(url, beside, namespace))
             if url.startswith(_POSTGRESQL):
                 databases.append(url)
+        if profile.registry:
+            stack.enter_context(_forgotten(profile.registry, namespace))
         named = {victim.name: victim for victim in to_kill}
         ground = Ground(own, "" if profile.embedded else namespace, root, named, databases)
         stack.callback(ground.revive)  # what is removed must run
@@ -142,6 +144,14 @@ def _made(url: str, beside: str, namespace: str) -> AbstractContextManager[None]
 
         return keyspaces.made(url, beside)
     return made(url, beside) if url.startswith(_POSTGRESQL) else nullcontext()
+
+
+@contextmanager
+def _forgotten(registry: str, namespace: str) -> Iterator[None]:
+    from penstock.serdes.registry import Registry
+
+    yield
+    Registry(registry).forget(f"{namespace}_")
 
 
 def _urls(profile: Profile) -> list[str]:

@@ -55,7 +55,7 @@ def _fill(url: str, segment: Segment, records: pl.DataFrame) -> None:
     if url.startswith("kafka:"):
         from penstock.logs.kafka import aside
 
-        aside.fill(url, segment.name, segment.partitions, records)
+        aside.fill(url, segment.name, segment.partitions or 1, records)
         return
     with closing(logs.open_topic(url, segment.name, segment.partitions)) as topic:
         topic.append(records)

@@ -115,6 +115,13 @@ class Registry:
             return None
         return list(map(str, found.get("messages") or ()))
 
+    def forget(self, beginning: str) -> None:
+        """Delete the subjects whose names begin so, for good."""
+        found = self._ask("GET", "subjects")
+        for subject in [name for name in found if str(name).startswith(beginning)]:
+            for how in ("", "?permanent=true"):
+                self._ask("DELETE", f"subjects/{_quoted(subject)}{how}", absent=(_NO_SUBJECT,))
+
     # --- one question -----------------------------------------------------------------------------
 
     def _ask(

@@ -1,11 +1,23 @@
-"""The topics of a crash test's own, removed."""
+"""The topics of a crash test's own: filled as others would, and removed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
+from confluent_kafka import Producer
+
+from penstock.errors import Unavailable
 from penstock.logs.kafka import client
+from penstock.logs.kafka.errors import errors
+from penstock.logs.kafka.log import open_topic
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_PATIENCE = 60.0
+_QUEUE = 10_000
 
 
 @contextmanager
@@ -30,3 +42,28 @@ def made(url: str, namespace: str) -> Iterator[None]:
     asked += list(admin.client.delete_topics(topics).values()) if topics else []
     for one in asked:
         admin.result(one)
+
+
+def fill(url: str, topic: str, partitions: int, records: pl.DataFrame) -> None:
+    """Make a topic and write records to it, outside of transactions.
+
+    Args:
+        url: Of the cluster.
+        topic: Its name.
+        partitions: How many it shall have.
+        records: `value` and perhaps `key`.
+
+    Raises:
+        Unavailable: Kafka is away.
+        Refused: Kafka says no.
+    """
+    open_topic(url, topic, partitions).close()
+    config: dict[str, Any] = {**client.settings(url), "partitioner": "murmur2_random"}
+    with errors(f"topic {topic!r}"):
+        producer = Producer(config)
+        for number, record in enumerate(records.iter_rows(named=True), 1):
+            producer.produce(topic, record["value"], record.get("key"))
+            if number % _QUEUE == 0:
+                producer.flush(_PATIENCE)
+        if producer.flush(_PATIENCE):
+            raise Unavailable(f"topic {topic!r} did not take the records in {_PATIENCE:.0f} s")
