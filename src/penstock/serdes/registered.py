@@ -137,6 +137,8 @@ class RegisteredCodec:
             return nothing, [
                 Failure(r, WHOLE, _headless(v)) for r, v in part.select("row", "value").iter_rows()
             ]
+        if number not in self._schemas:
+            raise RuntimeError(f"values of schema {number} are decoded that were not prepared")
         schema = self._schemas[number]
         if cause := self._unusable(number, schema):
             return nothing, [Failure(row, WHOLE, cause) for row in numbers]

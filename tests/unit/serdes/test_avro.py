@@ -136,6 +136,7 @@ def test_what_is_written_is_avro_and_reads_back(rows: int) -> None:
 INTS = st.integers(-(2**63), 2**63 - 1)
 
 
+@settings(deadline=None)
 @given(st.lists(st.none() | INTS, min_size=1), st.lists(st.lists(INTS, max_size=5), min_size=1))
 def test_ints_are_written_to_the_letter(numbers: list[int | None], lists: list[list[int]]) -> None:
     for hint, kind, values in (
@@ -149,6 +150,7 @@ def test_ints_are_written_to_the_letter(numbers: list[int | None], lists: list[l
         )
 
 
+@settings(deadline=None)
 @given(st.lists(st.decimals(-(10**29) + 1, 10**29 - 1, places=9), min_size=1))
 def test_decimals_are_written_in_as_few_bytes_as_hold_them(numbers: list[Decimal]) -> None:
     contract = contract_of(Annotated[Decimal, ps.Digits(38, 9)])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.serdes import partitioner
@@ -31,6 +31,7 @@ def test_partitions_drop_the_sign(times: int) -> None:
     assert partition_of(keys, 1).to_list() == [0] * 6 * times
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=40) | st.binary(min_size=250, max_size=270), min_size=1))
 def test_columns_hash_as_single_keys_do(keys: list[bytes]) -> None:
     expected = [(murmur2(key) & 0x7FFFFFFF) % 7 for key in keys]
