@@ -65,11 +65,10 @@ def up(names: Started = None, json: options.Json = False) -> None:
 def down(names: Chosen = None, json: options.Json = False) -> None:
     """Stop servers cleanly; the data stays. Refused for an embedded one that a command uses."""
     with output.errors_as_exit_codes(json):
-        from penstock.services import table
+        from penstock.services import table, together
 
         chosen = _services(names or table.NAMES)
-        for service in chosen:
-            service.down()
+        together.down(chosen)
         _show(chosen, json)
 
 

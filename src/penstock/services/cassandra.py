@@ -54,7 +54,7 @@ class Cassandra:
     """
 
     name = "cassandra"
-    defaults = Defaults(port=9042, memory="768m")
+    defaults = Defaults(port=9042, memory="768m", folder="cassandra")
 
     def __init__(self, settings: Settings, mirror: str | None = None) -> None:
         self._settings = settings

@@ -11,6 +11,9 @@ from pathlib import Path
 from penstock.services import java
 from penstock.services.daemon import Launch
 
+OLDEST = 21
+"""The least version of Java that all servers here run on."""
+
 _COMMON = (
     "-XX:+ExitOnOutOfMemoryError",  # rather gone, and said so, than half alive
     "-XX:-UsePerfData",
@@ -38,19 +41,18 @@ class Program:
     arguments: Sequence[str] = ()
 
 
-def launch(program: Program, home: Path, *, oldest: int = 21, newest: int | None = None) -> Launch:
+def launch(program: Program, home: Path, *, newest: int | None = None) -> Launch:
     """Say how to run a Java program; its arguments are left in a file for people to read.
 
     Args:
         program: What to run.
         home: The server's folder, which is where it will run.
-        oldest: The least Java version that it runs on.
         newest: The last Java version that it runs on.
 
     Raises:
         Refused: This machine has no such Java.
     """
-    machine = java.find(minimum=oldest, maximum=newest)
+    machine = java.find(minimum=OLDEST, maximum=newest)
     temporary = home / "tmp"
     shutil.rmtree(temporary, ignore_errors=True)  # native libraries that a killed server left
     temporary.mkdir()

@@ -39,7 +39,7 @@ class Kafka:
     """
 
     name = "kafka"
-    defaults = Defaults(port=9092, memory="512m")
+    defaults = Defaults(port=9092, memory="512m", folder="kafka")
 
     def __init__(self, settings: Settings, mirror: str | None = None) -> None:
         self._settings = settings
@@ -65,7 +65,10 @@ class Kafka:
             jars,
             "kafka.Kafka",
             options=[f"-Xmx{self._settings.memory}"],
-            properties={"log4j.configuration": logging.as_uri()},
+            properties={
+                "log4j.configuration": logging.as_uri(),
+                "log4j2.StatusLogger.level": "OFF",  # of the logging that it does not use
+            },
             arguments=[str(config)],
         )
         return jvm.launch(program, self._home)

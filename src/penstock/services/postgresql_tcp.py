@@ -34,8 +34,7 @@ class PostgresqlTcp:
     """
 
     name = "postgresql"
-    folder = "postgresql-tcp"
-    defaults = Defaults(port=5432, memory="256m")
+    defaults = Defaults(port=5432, memory="256m", folder="postgresql-tcp")
 
     def __init__(self, settings: Settings) -> None:
         self._home = settings.data

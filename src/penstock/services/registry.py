@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException
 
+from penstock.errors import Refused
 from penstock.services import artifacts, jvm
 from penstock.services.daemon import Launch
 from penstock.services.ports import HOST
 from penstock.services.settings import Defaults, Settings, as_text
 
 _PATH = "/apis/ccompat/v7"
+_MAGIC = b"H:2,"
+"""How a database file of H2 begins."""
 
 
 class Registry:
@@ -22,7 +25,7 @@ class Registry:
     """
 
     name = "registry"
-    defaults = Defaults(port=8081, memory="256m")
+    defaults = Defaults(port=8081, memory="256m", folder="registry")
 
     def __init__(self, settings: Settings, mirror: str | None = None) -> None:
         self._settings = settings
@@ -37,6 +40,7 @@ class Registry:
         return {"port": self._settings.port, "internal_port": self._settings.internal_port}
 
     def prepare(self) -> Launch:
+        self._verify()
         folder = artifacts.unpacked("registry", mirror=self._mirror)
         properties = {
             "quarkus.http.host": HOST,
@@ -62,6 +66,15 @@ class Registry:
             properties={name: as_text(value) for name, value in properties.items()},
         )
         return jvm.launch(program, self._settings.data)
+
+    def _verify(self) -> None:
+        """Refuse a damaged database, with which it would start and answer nothing but errors."""
+        database = self._settings.data / "data" / "registry.mv.db"
+        if database.exists() and not database.read_bytes().startswith(_MAGIC):
+            raise Refused(
+                f"{database} is damaged: it is no database any more. Restore it from a backup, "
+                "or move it away to begin anew"
+            )
 
     def ready(self) -> bool:
         connection = HTTPConnection(HOST, self._settings.port, timeout=5)

@@ -23,7 +23,7 @@ _STOP = 30.0
 """Seconds that a server gets to stop by itself."""
 
 _LEAST_ROOM = 1 << 20
-_CAUSE = re.compile(r"\b(?:ERROR|FATAL|SEVERE)\b|Exception\b|\w+Error\b|^Error:|Caused by:")
+_CAUSE = re.compile(r"\b(?:ERROR|FATAL|SEVERE)\b|Exception\b|\w+Error\b|^Error\b|Caused by:")
 _CAUSES = 4
 
 
@@ -169,13 +169,8 @@ class Server:
                 self.daemon.stop(_STOP)
                 raise Unavailable(f"{self.name} was stopped before it was ready")
             if time.monotonic() > deadline:
-                words = tail(self.log, start=begin)
                 self.daemon.stop(_STOP)
-                raise Unavailable(
-                    f"{self.name} did not answer within {self._timeout:.0f} s and was stopped; "
-                    f"give it more time by timeout under [services.{self.name}] if the machine is "
-                    f"slow. Its log {self.log} ends with:\n{words}"
-                )
+                raise self._too_late(begin)
         if not self.daemon.lives():  # what answers is another one, which was faster
             raise self._end_of_start(begin)
 
@@ -186,22 +181,36 @@ class Server:
         full = shutil.disk_usage(self._home).free < _LEAST_ROOM
         if full or "No space left on device" in words:
             return Unavailable(f"{fact}: the disk that holds {self._home} is full; make room")
-        causes = [line for line in words.splitlines() if _CAUSE.search(line)]
         ending = f"Its log {self.log} ends with:\n{tail(self.log, start=begin)}"
-        if not causes:
-            return Unavailable(
-                f"{fact}: something killed it (the system does, when memory is short); try again. "
-                f"{ending}"
-            )
-        why = "\n".join(causes[:_CAUSES])
-        return Refused(f"{fact}:\n{why}\n{_remedy(self.name, words, self._home)}. {ending}")
+        if why := _why(words):
+            return Refused(f"{fact}:\n{why}\n{_remedy(self.name, words, self._home)}. {ending}")
+        return Unavailable(
+            f"{fact}: something killed it (the system does, when memory is short); try again. "
+            f"{ending}"
+        )
+
+    def _too_late(self, begin: int) -> Unavailable:
+        why = _why(tail(self.log, lines=4000, start=begin))
+        said = f"The first errors in its log:\n{why}\n" if why else ""
+        return Unavailable(
+            f"{self.name} did not answer within {self._timeout:.0f} s and was stopped; if the "
+            f"machine is slow, set timeout under [services.{self.name}]. {said}"
+            f"Its log {self.log} ends with:\n{tail(self.log, start=begin)}"
+        )
+
+
+def _why(words: str) -> str:
+    causes = [line for line in words.splitlines() if _CAUSE.search(line)]
+    return "\n".join(causes[:_CAUSES])
 
 
 def _remedy(name: str, words: str, home: Path) -> str:
     if re.search(r"Address already in use|BindException", words):
         return f"Something took its port meanwhile; stop that, or set port under [services.{name}]"
-    if re.search(r"OutOfMemoryError|Could not reserve enough space|insufficient memory", words):
-        return f"Give it more memory: set memory under [services.{name}]"
+    if re.search(
+        r"OutOfMemoryError|Could not reserve enough space|insufficient memory|maximum heap", words
+    ):
+        return f"Give it another amount of memory: set memory under [services.{name}]"
     return (
         f"Mend that; if its data is damaged, restore {home} from a backup, "
         "or move it away to begin anew"

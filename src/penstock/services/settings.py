@@ -39,20 +39,21 @@ class Settings:
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a kind of server gets when nothing is set."""
+    """What a kind of server gets when nothing is set; its folder lies below `.penstock`."""
 
     port: int
     memory: str
+    folder: str
 
 
-def read(name: str, table: Mapping[str, Any], defaults: Defaults, folder: Path) -> Settings:
+def read(name: str, table: Mapping[str, Any], defaults: Defaults, root: Path) -> Settings:
     """Check a table `[services.NAME]` and fill in what it leaves out.
 
     Args:
         name: The server's name, for messages.
         table: The table as it was read.
         defaults: What this kind of server gets.
-        folder: The server's folder unless `data` is set.
+        root: The folder for the server's folder unless `data` is set.
 
     Raises:
         ProfileError: A setting is unknown or has a wrong value.
@@ -67,7 +68,7 @@ def read(name: str, table: Mapping[str, Any], defaults: Defaults, folder: Path) 
             f"what {name} itself knows goes under [services.{name}.settings]"
         )
     port = _port(f"{where} port", table.get("port", defaults.port))
-    data = table.get("data", str(folder))
+    data = table.get("data", root / defaults.folder)
     if not isinstance(data, str | Path) or not str(data):
         raise ProfileError(f"{where} data must be the path of a folder, not {data!r}")
     own = table.get("settings", {})

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock.errors import ProfileError
-from penstock.services import artifacts, settings
+from penstock.services import artifacts, java, jvm, settings
 from penstock.services.cassandra import Cassandra
 from penstock.services.embedded import Embedded
 from penstock.services.kafka import Kafka
@@ -53,12 +53,11 @@ def get(
                 f"[services.{name}] is not needed: the {name} PostgreSQL has no settings"
             )
         return Embedded(root)
-    kind = _RECIPES.get(name, PostgresqlTcp)
-    folder = root / getattr(kind, "folder", name)
-    wanted = settings.read(name, table or {}, kind.defaults, folder)
-    if kind is PostgresqlTcp:
-        return PostgresqlTcp(wanted)
-    return Server(_RECIPES[name](wanted, mirror), wanted)
+    if name == PostgresqlTcp.name:
+        return PostgresqlTcp(settings.read(name, table or {}, PostgresqlTcp.defaults, root))
+    recipe = _RECIPES[name]
+    wanted = settings.read(name, table or {}, recipe.defaults, root)
+    return Server(recipe(wanted, mirror), wanted)
 
 
 def several(names: Sequence[str], tables: Mapping[str, Any], root: Path) -> list[Service]:
@@ -90,9 +89,10 @@ def fetch(services: Sequence[Service], tables: Mapping[str, Any]) -> None:
 
     Raises:
         Unavailable: The repository cannot be reached, or the disk is full.
-        Refused: The repository lacks a file or has a wrong one.
+        Refused: There is no Java, or the repository lacks a file or has a wrong one.
     """
-    gone = (
-        s for s in services if isinstance(s, Server) and s.status().state in {"stopped", "died"}
-    )
-    artifacts.ensure([service.name for service in gone], mirror=tables.get("mirror"))
+    java_servers = [service for service in services if isinstance(service, Server)]
+    gone = [s.name for s in java_servers if s.status().state in {"stopped", "died"}]
+    if gone:
+        java.find(minimum=jvm.OLDEST)  # said before anything is fetched
+        artifacts.ensure(gone, mirror=tables.get("mirror"))

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from typing import Any
 
 from penstock.errors import PenstockError, Refused, Unavailable
 from penstock.services.server import Service
@@ -38,13 +39,28 @@ def up(services: Sequence[Service], say: Callable[[str], object]) -> None:
     _raise(list(begun))
 
 
+def down(services: Sequence[Service]) -> None:
+    """Stop servers side by side; one that cannot be stopped does not keep the others up.
+
+    Args:
+        services: The servers.
+
+    Raises:
+        Refused: One cannot be stopped from here; the message has every failure.
+        Busy: The embedded one is used by a command.
+    """
+    with ThreadPoolExecutor(len(services) or 1) as pool:
+        begun = [pool.submit(service.down) for service in services]
+    _raise(begun)
+
+
 def _timed(service: Service, stopping: threading.Event) -> float:
     begin = time.monotonic()
     service.up(stopping)
     return time.monotonic() - begin
 
 
-def _raise(begun: Sequence[Future[float]]) -> None:
+def _raise(begun: Sequence[Future[Any]]) -> None:
     errors = [error for done in begun if (error := done.exception())]
     for error in errors:
         if len(errors) == 1 or not isinstance(error, PenstockError):

@@ -123,6 +123,12 @@ def test_a_wrong_setting_of_a_broker_is_said(tmp_path: Path) -> None:
     assert not (tmp_path / "kafka" / "data").exists()
 
 
+def test_too_little_memory_is_said(tmp_path: Path) -> None:
+    service = begin("registry", tmp_path, memory="1m")
+    with pytest.raises(Refused, match=r"set memory under \[services.registry\]"):
+        service.up()
+
+
 def write_kafka(url: str) -> None:
     clients.produce(url, "kept", [b"value"])
 

@@ -9,11 +9,11 @@ from penstock.errors import ProfileError
 from penstock.services import settings, table
 from penstock.services.settings import Defaults
 
-DEFAULTS = Defaults(port=9092, memory="512m")
+DEFAULTS = Defaults(port=9092, memory="512m", folder="kafka")
 
 
 def read(**values: Any) -> settings.Settings:
-    return settings.read("kafka", values, DEFAULTS, Path("/base/kafka"))
+    return settings.read("kafka", values, DEFAULTS, Path("/base"))
 
 
 def test_what_is_not_set_has_a_default() -> None:
