@@ -23,7 +23,7 @@ from penstock.logs.kafka import address, client, topics
 from penstock.logs.kafka.errors import translated
 from penstock.logs.kafka.frames import RECORDS, frame
 from penstock.logs.kafka.marks import Marks
-from penstock.logs.kafka.reader import Reader
+from penstock.logs.kafka.reader import GRACE, Reader
 from penstock.logs.kafka.stalls import Stalls
 from penstock.records import Limits, LogBatch, Span
 
@@ -230,7 +230,7 @@ class KafkaLog:
             for partition, start in starts.items():
                 end = spans[partition].end if spans else start
                 self._check(known, partition, Span(start, end))
-            reader.start(starts)
+            reader.start(starts, GRACE if spans is None else 0.0)
         return reader
 
     def _check(self, known: Mapping[int, Span], partition: int, asked: Span) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -14,6 +16,10 @@ from penstock.records import Limits, Span
 
 _AHEAD = 16 << 20
 """Bytes that librdkafka reads ahead, beside what one answer of the broker brings."""
+
+GRACE = 0.2
+"""Seconds that offsets without a record wait for records to come with: a transaction's marker
+follows its records closely, and a micro-batch for it alone would hold up the next records."""
 
 _SETTINGS = {
     "group.id": "penstock",  # asked for, though we join none
@@ -56,14 +62,23 @@ class Reader:
         self._next: dict[int, int] = {}
         self._ends: dict[int, int] = {}
         self._size = 1000
+        self._grace = GRACE
+        self._passed = math.inf
 
     @property
     def next(self) -> Mapping[int, int]:
         """For each partition being read the offset after what was taken."""
         return self._next
 
-    def start(self, starts: Mapping[int, int]) -> None:
-        """Read these partitions from these offsets on, and no others."""
+    def start(self, starts: Mapping[int, int], grace: float = GRACE) -> None:
+        """Read these partitions from these offsets on, and no others.
+
+        Args:
+            starts: The offsets.
+            grace: Seconds after which offsets are given that hold no record, if none comes.
+        """
+        self._grace = grace
+        self._passed = math.inf
         self._came.clear()
         self._ends.clear()
         self._next = dict(starts)
@@ -91,7 +106,7 @@ class Reader:
         """
         if len(self._came) < most:
             self._sort(self._consumer.consume(most - len(self._came), timeout))
-        return bool(self._came) or any(end > self._next[p] for p, end in self._ends.items())
+        return bool(self._came) or time.monotonic() - self._passed >= self._grace
 
     def take(self, limits: Limits) -> tuple[dict[int, Span], list[Message]]:
         """Take what came, at most about `limits` but one record.
@@ -102,7 +117,9 @@ class Reader:
         Raises:
             KafkaException: A partition cannot be read.
         """
-        self.look(0, self.fitting(limits))
+        if not self.look(0, self.fitting(limits)):
+            return {}, []
+        self._passed = math.inf
         fitting = self._fit(limits)
         taken, self._came = self._came[:fitting], self._came[fitting:]
         waiting = set(map(partition_of, self._came))
@@ -137,11 +154,16 @@ class Reader:
             if error is None:
                 self._came.append(event)
             elif error.code() == KafkaError._PARTITION_EOF:
-                self._ends[partition_of(event)] = offset_of(event)
+                self._end(partition_of(event), offset_of(event))
             elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:  # we are in no group
                 failed = error
         if failed is not None:
             raise KafkaException(failed)
+
+    def _end(self, partition: int, offset: int) -> None:
+        if offset > self._next.get(partition, offset):
+            self._ends[partition] = offset
+            self._passed = min(self._passed, time.monotonic())
 
     def _fit(self, limits: Limits) -> int:
         """Count the messages at the front that are within `limits`, one at least."""
