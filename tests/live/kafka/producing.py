@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from confluent_kafka import (
+    Consumer,
     ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
@@ -121,6 +122,27 @@ class Owner:
         asked = ConsumerGroupTopicPartitions(group)
         found = self._admin.list_consumer_group_offsets([asked])[group].result(PATIENCE)
         return {p.partition: p.offset for p in found.topic_partitions if p.topic == self.name}
+
+    def values(self) -> list[bytes | None]:
+        """Everything that a plain consumer sees, which reads what is committed."""
+        settings = {**self._settings, "group.id": "anybody", "auto.offset.reset": "earliest"}
+        consumer = Consumer({**settings, "enable.partition.eof": True})
+        partitions = self._admin.list_topics(self.name, timeout=PATIENCE).topics[self.name]
+        consumer.assign([TopicPartition(self.name, p, 0) for p in partitions.partitions])
+        found: list[bytes | None] = []
+        ended: set[int | None] = set()
+        deadline = time.monotonic() + PATIENCE
+        while len(ended) < len(partitions.partitions):
+            assert time.monotonic() < deadline
+            for message in consumer.consume(1000, 0.2):
+                error = message.error()
+                if error is None:
+                    found.append(message.value())
+                else:
+                    assert error.code() == KafkaError._PARTITION_EOF, error
+                    ended.add(message.partition())
+        consumer.close()
+        return found
 
     def transaction(self) -> Producer:
         """A producer of its own that stands in an open transaction."""

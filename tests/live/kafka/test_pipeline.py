@@ -168,6 +168,8 @@ def test_kills_double_nothing_and_lose_nothing(project: Project, users: Owner) -
     project.balance()
     assert count(project, "two.all_users") == count(project, "one.users") == 3000
     assert project.counts("users@one")["records"] == 3000
+    seen = [json.loads(value or b"null")["id"] for value in users.values()]
+    assert len(seen) == len(set(seen)) == 3000
 
 
 def test_kafkas_own_tools_see_no_lag(project: Project, users: Owner) -> None:

@@ -140,6 +140,15 @@ def test_who_is_fenced_off_fences_nobody(make: Make) -> None:
         old.commit([], steps({0: Progress(0, 1)}, {0: 1}))
 
 
+def test_without_fencing_a_predecessor_would_double_rows(make: Make) -> None:
+    faults.disable("fencing")
+    old, new = make(), make()
+    stale, stands = old.claim({0: 1})[0], new.claim({0: 2})[0]
+    write(new, THREE, stands)
+    write(old, THREE, stale)
+    assert ids(new) == [1, 1, 2, 2, 3, 3]
+
+
 def test_partitions_that_arrived_stay_when_another_fails(make: Make) -> None:
     first = make()
     before = first.claim({0: 1, 1: 1})
