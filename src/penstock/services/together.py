@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import Any
 
@@ -30,9 +30,7 @@ def up(services: Sequence[Service], say: Callable[[str], object]) -> None:
     with ThreadPoolExecutor(len(services) or 1) as pool:
         begun = {pool.submit(_timed, service, stopping): service for service in services}
         try:
-            for done in as_completed(begun):
-                if done.exception() is None:
-                    say(f"{begun[done].name} is ready after {done.result():.1f} s")
+            _tell(begun, say)
         except BaseException:
             stopping.set()
             raise
@@ -52,6 +50,12 @@ def down(services: Sequence[Service]) -> None:
     with ThreadPoolExecutor(len(services) or 1) as pool:
         begun = [pool.submit(service.down) for service in services]
     _raise(begun)
+
+
+def _tell(begun: Mapping[Future[float], Service], say: Callable[[str], object]) -> None:
+    for done in as_completed(begun):
+        if done.exception() is None:
+            say(f"{begun[done].name} is ready after {done.result():.1f} s")
 
 
 def _timed(service: Service, stopping: threading.Event) -> float:
