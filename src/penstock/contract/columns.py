@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
-from operator import attrgetter
+from itertools import accumulate, chain, repeat
 from typing import Any
 
 import msgspec
 import polars as pl
 import pyarrow as pa
+from msgspec.structs import astuple
 
 from penstock.contract.forms import ARROW, FORMS, instants, reading, utf8
 from penstock.contract.structs import ABSENT, LITERALS
@@ -42,8 +42,9 @@ class Objects:
 def objects(fields: Sequence[Field], structs: list[Any]) -> Objects:
     """Turn structs into columns; what has to be read from text is read in one query."""
     reader = _Reader()
-    for field in fields:
-        reader.field(field, list(map(attrgetter(field.name), structs)))
+    columns = zip(*map(astuple, structs), strict=True) if structs else repeat(())
+    for field, values in zip(fields, columns, strict=False):
+        reader.field(field, values)
     return reader.read([f.name for f in fields])
 
 
@@ -76,7 +77,7 @@ class _Reader:
         columns = pl.DataFrame([v.alias(name) for v, name in zip(values, names, strict=True)])
         return Objects(columns, doubtful, frame["names"])
 
-    def field(self, field: Field, values: list[Any]) -> None:
+    def field(self, field: Field, values: Sequence[Any]) -> None:
         """Take in one field of all objects."""
         nullable = field.nullable or field.is_born
         if nullable:
@@ -88,7 +89,7 @@ class _Reader:
             self.always += 1
         self.slot(field.type, values, nullable)
 
-    def slot(self, type: Type, values: list[Any], nullable: bool) -> None:
+    def slot(self, type: Type, values: Sequence[Any], nullable: bool) -> None:
         """Take in the values of a field, or the elements of lists."""
         if isinstance(type, NestedType):
             self._nested(type, values)
@@ -126,7 +127,7 @@ class _Reader:
             self.read_by.append(value)
             self.doubts.append(doubt)
 
-    def _ints(self, values: list[int | None]) -> None:
+    def _ints(self, values: Sequence[int | None]) -> None:
         try:
             column = pl.Series(values, dtype=pl.Int64)
         except TypeError:  # one of them is beyond 64 bits
@@ -136,7 +137,7 @@ class _Reader:
             self._doubtful(beyond)
         self.values.append(self._add(column))
 
-    def _literals(self, type: Type, values: list[Any], nullable: bool) -> None:
+    def _literals(self, type: Type, values: Sequence[Any], nullable: bool) -> None:
         raws = [None if v is None else bytes(v) for v in values]
         if nullable:
             raws = [None if raw == b"null" else raw for raw in raws]
@@ -146,7 +147,7 @@ class _Reader:
         self._doubtful([t is None and r is not None for t, r in zip(texts, raws, strict=True)])
         return self._form(type, pl.Series(texts, dtype=pl.String))
 
-    def _nested(self, type: NestedType, values: list[Any]) -> None:
+    def _nested(self, type: NestedType, values: Sequence[Any]) -> None:
         """Build the objects that are there, then spread them over the rows."""
         there = [v for v in values if v is not None]
         inner = objects(type.fields, there)
@@ -161,7 +162,7 @@ class _Reader:
         self.doubts.append(pl.col(doubt))
         self.names.append(pl.col(names))
 
-    def _lists(self, type: ListType, values: list[Any]) -> None:
+    def _lists(self, type: ListType, values: Sequence[Any]) -> None:
         """Build all elements as one column, then cut it into the rows' lists."""
         reader = _Reader()
         reader.slot(type.element, list(chain.from_iterable(filter(None, values))), type.nullable)
