@@ -15,10 +15,10 @@ from penstock.engines.coordinator import Coordinator
 from penstock.engines.feed import Feed
 from penstock.engines.lanes import LanesDown, LaneWriter, claim_all, least
 from penstock.engines.planning import Planning
-from penstock.errors import Fenced, Refused
+from penstock.errors import Fenced, Refused, Unavailable
 from penstock.home.batches import OpenBatch
 from penstock.plan import Lane, MicroBatch, Segment
-from penstock.records import Counts, LaneKey, Letter, Limits, Progress, Span
+from penstock.records import Counts, LaneKey, Letter, Limits, Progress, Receipt, Span, Step
 from penstock.serdes.codec import PLAIN_JSON
 from penstock.testing import MemoryLog, MemorySink, MemoryStore
 
@@ -111,6 +111,7 @@ class World:
     stores: dict[str, MemoryStore] = field(
         default_factory=lambda: {"one": MemoryStore(), "two": MemoryStore()}
     )
+    sink: type[MemorySink] = MemorySink
     epoch: int = 0
     writers: list[LaneWriter] = field(default_factory=list)
 
@@ -121,7 +122,7 @@ class World:
 
     def writer(self, lane: Lane) -> LaneWriter:
         key = LaneKey("p", self.log.identity(), "items", lane.name)
-        return LaneWriter(lane.name, lambda: MemorySink(self.stores[lane.store], lane, key))
+        return LaneWriter(lane.name, lambda: self.sink(self.stores[lane.store], lane, key))
 
     def start(self) -> Process:
         """A new process claims the partitions and recovers."""
@@ -316,3 +317,28 @@ def test_a_batch_behind_a_gap_is_refused(world: World) -> None:
     if any(span.start > 1 for span in micro.spans.values()):
         with pytest.raises(Refused, match="would be lost"):
             process.coordinator.write(batch, micro, process.planning(micro, batch, starts))
+
+
+class HalfTheWay(MemorySink):
+    """Commits each partition on its own, as Kafka does; loses its connection once, after one."""
+
+    def commit(
+        self, receipts: Sequence[Receipt], steps: Mapping[int, Step]
+    ) -> Mapping[int, Progress]:
+        if len(steps) == 1 or vars(self._store).setdefault("lost", False):
+            return super().commit(receipts, steps)
+        vars(self._store)["lost"] = True
+        first = min(steps)
+        self._staged = [pl.concat(self._staged).filter(pl.col("_partition") == first)]
+        super().commit([Receipt({first: self._staged[0].height})], {first: steps[first]})
+        raise Unavailable("the connection is lost")
+
+
+def test_a_commit_that_went_half_the_way_is_finished() -> None:
+    world = World(sink=HalfTheWay)
+    world.put(*range(20))
+    world.start().drain()
+    assert all(vars(store)["lost"] for store in world.stores.values())
+    check(world, list(range(20)))
+    for writer in world.writers:
+        writer.close()
