@@ -4,60 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from penstock.contract import encode, encode_key
+from penstock.engines import deep_topics
 from penstock.engines.rowset import SCHEMA, RowSet, differences
+from penstock.engines.standing import STILL_DEAD, Compared, Standing
 from penstock.errors import Refused
 from penstock.plan import MicroBatch
 from penstock.records import WHOLE, Limits, Span
 
 if TYPE_CHECKING:
     from penstock.engines.feed import Feed
-    from penstock.interfaces import Sink
     from penstock.plan import Lane, Segment
 
 LIMITS = Limits(records=20_000, bytes=8 << 20)
 
-STILL_DEAD = ("dead", "pending", "discarded", "replaying")
-"""States of letters whose rows are in no store."""
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What is known of a lane before its rows are compared.
-
-    Args:
-        lane: The lane.
-        sink: For its rows.
-        ends: Up to which offsets its rows are compared.
-        doubtful: Spans that cannot be compared by value, with the reason, by partition.
-        letters: Its dead letters: `partition`, `offset`, `index`, `state`, `stage`, `rule`.
-        loose: Whether replays were made by other code.
-        moving: Whether a process may be writing meanwhile.
-        anew: Whether the log was made anew, so that there are rows of the one before.
-    """
-
-    lane: Lane
-    sink: Sink
-    ends: Mapping[int, int]
-    doubtful: Mapping[int, Sequence[Span]]
-    letters: pl.DataFrame
-    loose: bool
-    moving: bool
-    anew: bool = False
-
-
-@dataclass
-class Compared:
-    """What came of comparing a lane's rows."""
-
-    rows: int = 0
-    doubtful: int = 0
-    differences: list[str] = field(default_factory=list)
+_AT = {"partition": "_partition", "offset": "_offset", "index": "_index"}
 
 
 def compare(
@@ -67,24 +32,33 @@ def compare(
     bases: Mapping[int, int],
     progress: Callable[[int], None] = lambda records: None,
 ) -> dict[str, Compared]:
-    """Run the plan over the log once, and compare every lane's rows with its store.
+    """Run the plan over the log once, and compare every lane's rows with what it wrote.
 
     Args:
         segment: Whose plan and log.
         feed: Reads the log.
-        standings: The lanes, all of tables.
+        standings: The lanes.
         bases: Order bases of the log's partitions.
         progress: Told how many records were read.
     """
     with ExitStack() as stack:
-        expected = {s.lane.name: stack.enter_context(RowSet()) for s in standings}
+        expected = {s.lane.name: stack.enter_context(RowSet(_schema(s))) for s in standings}
         for batch in _batches(feed, standings):
             progress(batch.records.height)
             outcome = segment.plan.run(batch, list(expected))
             for standing in standings:
-                rows = outcome.lanes[standing.lane.name].rows
-                expected[standing.lane.name].add(_expected(standing, rows))
-        return {s.lane.name: _lane(s, expected[s.lane.name], bases) for s in standings}
+                rows = _due(standing, outcome.lanes[standing.lane.name].rows)
+                expected[standing.lane.name].add(_fingerprints(standing, rows))
+        return {
+            s.lane.name: deep_topics.compare(segment, feed, s, s.written, expected[s.lane.name])
+            if s.written
+            else _lane(s, expected[s.lane.name], bases)
+            for s in standings
+        }
+
+
+def _schema(standing: Standing) -> pl.Schema:
+    return deep_topics.EXPECTED if standing.written else SCHEMA
 
 
 def _batches(feed: Feed, standings: Sequence[Standing]) -> Iterator[MicroBatch]:
@@ -102,21 +76,33 @@ def _batches(feed: Feed, standings: Sequence[Standing]) -> Iterator[MicroBatch]:
         starts.update({p: span.end for p, span in batch.spans.items()})
 
 
-def _expected(standing: Standing, rows: pl.DataFrame) -> pl.DataFrame:
-    """Fingerprint the rows that the store should hold, without those that are still dead."""
-    lane = standing.lane
+def _due(standing: Standing, rows: pl.DataFrame) -> pl.DataFrame:
+    """Keep the rows that were written and can be compared, without those that are still dead."""
     within = pl.lit(False)
     for partition, end in standing.ends.items():
         within |= (pl.col("_partition") == partition) & (pl.col("_offset") < end)
     doubted = _in_spans(standing.doubtful, pl.col("_partition"), pl.col("_offset"))
-    rows = rows.filter(within & ~doubted)
-    at = {"partition": "_partition", "offset": "_offset", "index": "_index"}
-    dead = standing.letters.filter(pl.col("state").is_in(STILL_DEAD))
+    dead = standing.letters.filter(pl.col("state").is_in(_absent(standing)))
     whole = dead.filter(pl.col("index") == WHOLE)
-    rows = rows.join(dead, left_on=list(at.values()), right_on=list(at), how="anti")
-    rows = rows.join(
-        whole, left_on=["_partition", "_offset"], right_on=["partition", "offset"], how="anti"
+    return (
+        rows.filter(within & ~doubted)
+        .join(dead, left_on=list(_AT.values()), right_on=list(_AT), how="anti")
+        .join(
+            whole, left_on=["_partition", "_offset"], right_on=["partition", "offset"], how="anti"
+        )
     )
+
+
+def _absent(standing: Standing) -> list[str]:
+    """Letters in these states have no rows; a topic may have got those that replay meanwhile."""
+    meanwhile = standing.written and standing.moving
+    return [state for state in STILL_DEAD if not (meanwhile and state == "replaying")]
+
+
+def _fingerprints(standing: Standing, rows: pl.DataFrame) -> pl.DataFrame:
+    if standing.written:
+        return deep_topics.expected(standing, standing.written, rows)
+    lane = standing.lane
     replayed = standing.letters.filter(pl.col("state") == "replayed").select("partition", "offset")
     places = replayed.unique().with_columns(pl.lit(standing.loose).alias("loose"))
     return (
@@ -127,7 +113,7 @@ def _expected(standing: Standing, rows: pl.DataFrame) -> pl.DataFrame:
             .otherwise(_value(lane, rows))
             .alias("value"),
             (pl.col("_order") if lane.mode == "upsert" else pl.lit(0, pl.Int64)).alias("order"),
-            *(pl.col(column).alias(name) for name, column in at.items()),
+            *(pl.col(column).alias(name) for name, column in _AT.items()),
             pl.col("_deleted").alias("deleted"),
         )
         .join(places, on=["partition", "offset"], how="left")

@@ -12,6 +12,7 @@ import polars as pl
 from penstock.engines import chain
 from penstock.engines import deep as rows
 from penstock.engines.feed import Feed
+from penstock.engines.standing import Compared, Standing, Written
 from penstock.home import deadletters, leases, ledger, orders
 from penstock.home.replays import ReplayLog, log_id
 from penstock.plan import REPLAY
@@ -190,45 +191,79 @@ class _Segment:
         sinks: Mapping[str, tuple[LaneKey, Sink]],
         stands: Mapping[str, Mapping[int, Progress]],
         progress: Callable[[int], None],
-    ) -> dict[str, rows.Compared]:
-        spans = log.spans()
-        with self._home.transaction() as cursor:
-            anew = chain.made_anew(cursor, self._pipeline, log.name, log.identity())
-            tables = list(self._comparable(anew))
-            if not tables:
-                return {}
-            ends = {p: span.end for p, span in spans.items()}
-            bases = orders.bases(cursor, log.identity(), ends)
-            held = bool(leases.holders(cursor, self._pipeline, self._segment.name))
-            standings = [
-                rows.Standing(
-                    lane,
-                    sinks[lane.name][1],
-                    {p: one.next for p, one in stands[lane.name].items() if p != REPLAY},
-                    dict(self._doubtful(lane, sinks[lane.name][0], stands[lane.name], spans)),
-                    self._letters(sinks[lane.name][0]),
-                    self._other_replays(lane, sinks[lane.name][0], stands[lane.name]),
-                    held,
-                    anew,
+    ) -> dict[str, Compared]:
+        with ExitStack() as stack:
+            written = {
+                lane.name: self._written(lane, stands[lane.name], stack)
+                for lane in self._segment.lanes
+                if lane.mode == "topic"
+            }
+            # All that the topics held by now was written before where the lanes stand by now.
+            ends = {
+                name: sinks[name][1].progress() if name in written else stood
+                for name, stood in stands.items()
+            }
+            spans = log.spans()
+            with self._home.transaction() as cursor:
+                anew = chain.made_anew(cursor, self._pipeline, log.name, log.identity())
+                bases = orders.bases(cursor, log.identity(), {p: s.end for p, s in spans.items()})
+                held = bool(leases.holders(cursor, self._pipeline, self._segment.name))
+            standings = []
+            for lane in self._comparable(anew):
+                key, sink = sinks[lane.name]
+                standings.append(
+                    Standing(
+                        lane,
+                        sink,
+                        {p: one.next for p, one in ends[lane.name].items() if p in spans},
+                        dict(self._doubtful(lane, key, stands[lane.name], spans)),
+                        self._letters(key),
+                        self._other_replays(lane, key, stands[lane.name]),
+                        held,
+                        anew,
+                        written.get(lane.name),
+                    )
                 )
-                for lane in tables
-            ]
-        replays = ReplayLog(self._home, self._pipeline, self._segment.name, log.identity())
-        feed = Feed(log, replays, bases, self._segment.codec)
-        compared = rows.compare(self._segment, feed, standings, bases, progress)
+            compared = self._compared(log, standings, bases, progress)
         for one in compared.values():
             self._found.differences += one.differences
+            self._found.notes += one.notes
         return compared
 
+    def _compared(
+        self,
+        log: Log,
+        standings: Sequence[Standing],
+        bases: Mapping[int, int],
+        progress: Callable[[int], None],
+    ) -> dict[str, Compared]:
+        if not standings:
+            return {}
+        replays = ReplayLog(self._home, self._pipeline, self._segment.name, log.identity())
+        feed = Feed(log, replays, bases, self._segment.codec)
+        return rows.compare(self._segment, feed, standings, bases, progress)
+
+    def _written(self, lane: Lane, stood: Mapping[int, Progress], stack: ExitStack) -> Written:
+        topic = self._systems.topic(lane.table)
+        stack.callback(topic.close)
+        with self._home.transaction() as cursor:
+            anew = chain.made_anew(cursor, self._pipeline, lane.table, topic.identity())
+        return Written(
+            topic,
+            topic.spans(),
+            {p: one.next for p, one in stood.items() if p != REPLAY},
+            not anew and not self._systems.compacted(lane.table),
+        )
+
     def _comparable(self, anew: bool) -> Iterator[Lane]:
-        """The tables whose rows say which record they come from."""
+        """The lanes whose rows can be told from those of a log before."""
         for lane in self._segment.lanes:
             if anew and lane.mode == "append":
                 self._found.notes.append(
                     f"lane {lane.name}: its log was made anew, and rows from before have the "
                     "positions of records that are there now; its rows are not compared"
                 )
-            elif lane.mode != "topic":
+            else:
                 yield lane
 
     def _doubtful(

@@ -30,9 +30,14 @@ and whether its values may differ (they were made by other code)."""
 
 
 class RowSet:
-    """Fingerprints of rows; use it as a context manager, it may own a folder."""
+    """Fingerprints of rows; use it as a context manager, it may own a folder.
 
-    def __init__(self) -> None:
+    Args:
+        schema: Of a fingerprint; `key` is a hash.
+    """
+
+    def __init__(self, schema: pl.Schema = SCHEMA) -> None:
+        self._schema = schema
         self._frames: list[pl.DataFrame] = []
         self._held = 0
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -52,7 +57,7 @@ class RowSet:
             self._folder.cleanup()
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Add fingerprints of `SCHEMA`."""
+        """Add fingerprints of the set's schema."""
         self._frames.append(rows)
         self._held += rows.height
         self.rows += rows.height
@@ -72,7 +77,7 @@ class RowSet:
 
     def bucket(self, number: int) -> pl.DataFrame:
         """All fingerprints of one bucket; the same keys are in the same bucket of every set."""
-        parts = [SCHEMA.to_frame()]
+        parts = [self._schema.to_frame()]
         parts += [frame.filter(pl.col("key") % BUCKETS == number) for frame in self._frames]
         if self._folder is not None:
             files = sorted(Path(self._folder.name).glob(f"{number}-*.arrow"))

@@ -130,6 +130,14 @@ class Systems:
         """Whether each offset of a topic holds a record, so that offsets alone count them."""
         return not self.log_url.startswith(_KAFKA)
 
+    def compacted(self, topic: str) -> bool:
+        """Whether a topic loses records that later ones of the same key replace."""
+        if self.gapless:
+            return False
+        from penstock.logs import kafka
+
+        return kafka.compacted(self.log_url, topic)
+
     def topic_id(self, segment: Segment) -> str | None:
         """Tell the identity of a topic in Kafka that a segment reads; None when it is yet to make.
 

@@ -50,15 +50,23 @@ class Given:
 
 @dataclass
 class Place:
-    """A database to run in: home, log and stores `one` and `two` as schemas of it."""
+    """A database to run in: home, log and stores `one` and `two` as schemas of it.
+
+    Args:
+        url: Of the database.
+        log: Where the topics are, if elsewhere.
+        prefix: What the names of topics begin with.
+    """
 
     url: str
     events: list[Event] = field(default_factory=list)
+    log: str = ""
+    prefix: str = ""
 
     def profile(self, **stores: str) -> Profile:
         given = {name: self.store(name) for name in ("one", "two")} | stores
         named = {name: Store(name, url) for name, url in given.items()}
-        return Profile("test", home=self.url, log=self.url, stores=named)
+        return Profile("test", home=self.url, log=self.log or self.url, stores=named)
 
     def store(self, name: str) -> str:
         return f"{self.url}&schema={name}"

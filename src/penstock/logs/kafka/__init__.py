@@ -7,6 +7,6 @@ from penstock.errors import ProfileError
 if find_spec("confluent_kafka") is None:
     raise ProfileError("kafka:// needs an extra; pip install 'penstock[kafka]'")
 
-from penstock.logs.kafka.log import KafkaLog, identity, open_topic
+from penstock.logs.kafka.log import KafkaLog, compacted, identity, open_topic
 
-__all__ = ["KafkaLog", "identity", "open_topic"]
+__all__ = ["KafkaLog", "compacted", "identity", "open_topic"]

@@ -97,6 +97,15 @@ def identity(url: str, name: str, *, ours: bool) -> str | None:
     return log.identity()
 
 
+def compacted(url: str, name: str) -> bool:
+    """Whether a topic loses records that later ones of the same key replace.
+
+    Raises:
+        ProfileError, Refused, Unavailable: As `open_topic` does.
+    """
+    return topics.compacts(client.admin(url), name)
+
+
 class KafkaLog:
     """What is committed in a topic. Implements `interfaces.Log`; `open_topic` makes it.
 

@@ -182,6 +182,11 @@ def largest_record(admin: client.Admin, name: str) -> int:
     return int(_settings(admin, name)["max.message.bytes"] or 0)
 
 
+def compacts(admin: client.Admin, name: str) -> bool:
+    """Whether Kafka removes records that later ones replace; raises as `drift` does."""
+    return "compact" in (_settings(admin, name)["cleanup.policy"] or "")
+
+
 def _settings(admin: client.Admin, name: str) -> dict[str, str | None]:
     resource = ConfigResource(ConfigResource.Type.TOPIC, name)
     (asked,) = admin.client.describe_configs([resource]).values()
