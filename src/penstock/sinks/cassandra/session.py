@@ -35,10 +35,9 @@ PAGE = 1000
 
 _TUPLES = "tuples"
 
-# The driver logs what it then raises.
-logging.getLogger("cassandra").addHandler(logging.NullHandler())
-# The server warns of every batch that is large or of several partitions: ours are, within limits.
-logging.getLogger("cassandra.protocol").setLevel(logging.ERROR)
+# The driver logs what it then raises, with tracebacks, and the server's warnings of batches that
+# are large or of several partitions: ours are, within limits.
+logging.getLogger("cassandra").setLevel(logging.CRITICAL)
 
 
 class Session:
