@@ -117,7 +117,7 @@ class Project:
         return dict(found)
 
     def letters(self) -> list[dict[str, Any]]:
-        return list(self.json("deadletters", "show", "--all")["letters"])
+        return list(self.json("deadletters", "show", "--limit", "1000")["letters"])
 
     def table(self, store: str, table: str, columns: str) -> list[tuple[Any, ...]]:
         """Read a table with a client that is not Penstock's."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,6 +36,20 @@ def produce(url: str, topic: str, values: Sequence[bytes]) -> None:
     for value in values:
         producer.produce(topic, value)
     assert producer.flush(60) == 0
+
+
+def configure(url: str, topic: str, settings: Mapping[str, str]) -> None:
+    """Set settings of a topic, as its owner would."""
+    from confluent_kafka.admin import AdminClient
+    from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
+
+    admin = AdminClient({"bootstrap.servers": urlsplit(url).netloc})
+    entries = [
+        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in settings.items()
+    ]
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=entries)
+    admin.incremental_alter_configs([resource])[resource].result(60)
 
 
 def topics(url: str) -> list[str]:
