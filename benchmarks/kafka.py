@@ -67,11 +67,13 @@ def latency(seconds: int) -> Iterator[Result]:
     words = f"{seconds} s at {RATE:,}/s, {PARTITIONS} partitions"
     with stack("kafka") as here:
         yield _servers("kafka")
+        here.pipeline("start", "--until-idle")  # the broker makes its own topics
         settings = {"RATE": str(RATE), "PARTITIONS": str(PARTITIONS)}
         _, said = here.pipeline("latency", "--for", f"{seconds}s", **settings)
         name = "born → landing → Kafka → visible"
         yield from suite.latencies(here.here.url, said, name, words)
     with stack("kafka") as here:
+        here.pipeline("start", "--until-idle")
         create(here.kafka, "trickle", PARTITIONS)
         producer = trickling(here.kafka, "trickle", RATE, seconds)
         try:
@@ -89,7 +91,7 @@ def parts(quick: bool, with_peers: bool) -> Mapping[str, Callable[[], Iterator[R
         "kafka-postgresql": lambda: postgresql(100_000 if quick else 1_000_000, with_peers),
         "kafka-cassandra": lambda: cassandra(30_000 if quick else 300_000),
         "kafka-landing": lambda: landing(100_000 if quick else 1_000_000),
-        "kafka-latency": lambda: latency(12 if quick else 60),
+        "kafka-latency": lambda: latency(20 if quick else 60),
     }
 
 

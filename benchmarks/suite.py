@@ -129,7 +129,7 @@ def latencies(url: str, said: Mapping[str, Any], name: str, note: str) -> list[R
     taken = min(lane["counts"]["records"] for lane in sinks) / said["seconds"]
     results = []
     for quantile, share in (("p50", 0.5), ("p99", 0.99)):
-        whole = max(sink[quantile] for sink in sinks) * 1e3
+        whole = max(sink[quantile] or 0.0 for sink in sinks) * 1e3
         late = (found.percentile(share) or 0.0 for found in steady)
         slower = max(late, default=whole / 1e3) * 1e3
         words = (
@@ -146,7 +146,8 @@ def _steady(url: str) -> list[Histogram]:
         SELECT l.lane, e.timings->'visible' FROM penstock.ledger AS e
         JOIN penstock.lanes AS l ON l.id = e.lane
         WHERE l.segment = 'trickle' AND e.timings ? 'visible' AND e.opened_at >
-            (SELECT min(opened_at) FROM penstock.ledger) + make_interval(secs => %s)
+            (SELECT min(f.opened_at) FROM penstock.ledger AS f
+            WHERE f.lane = e.lane) + make_interval(secs => %s)
     """
     found: dict[str, Histogram] = {}
     with psycopg.connect(url, autocommit=True) as connection:
