@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from tests.live.project import Project
+from tests.stack.servers import Servers
+from tests.stack.watchdog import servers_of
 
 PROGRAM = """
 import penstock as ps
@@ -41,6 +43,16 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(path)], check=True)
 
 
+def fill(ballast: Path) -> None:
+    """Write until there is no room left."""
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(1 << 16))
+        except OSError:
+            pass
+
+
 def test_a_full_disk_is_waited_for(tmp_path: Path, disk: Path) -> None:
     project = Project(tmp_path, "")
     project.environment = {"PENSTOCK_DATA": str(disk / "data"), "PENSTOCK_PROFILE": "embedded"}
@@ -49,18 +61,38 @@ def test_a_full_disk_is_waited_for(tmp_path: Path, disk: Path) -> None:
     try:
         process = project.start("run", "program.py", "--until-idle")
         time.sleep(1.5)  # in the middle of the run; any moment will do
-        ballast = disk / "ballast"
-        with ballast.open("wb", buffering=0) as file:
-            try:
-                while True:
-                    file.write(bytes(1 << 16))
-            except OSError:
-                pass
+        fill(disk / "ballast")
         time.sleep(2.5)
-        ballast.unlink()
+        (disk / "ballast").unlink()
         _, said = process.communicate(timeout=90)
         assert process.returncode == 0, said.decode()
         assert b"waiting" in said
         project.balance()
     finally:
         project.penstock("services", "down", "embedded")
+
+
+@pytest.mark.timeout(600)
+def test_a_full_disk_of_a_broker_is_waited_for(
+    tmp_path: Path, disk: Path, database: str, own_servers: Servers
+) -> None:
+    """The broker gives up; with room on its disk it starts again."""
+    broker = own_servers.start("kafka", data=str(disk / "kafka"))
+    project = Project(tmp_path, database, log=broker.url)
+    project.write(PROGRAM)
+    process = project.start("run", "program.py", "--until-idle")
+    try:
+        fill(disk / "ballast")
+        deadline = time.monotonic() + 120
+        while servers_of(broker.folder):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline, "the broker lives on"
+            time.sleep(0.1)
+        (disk / "ballast").unlink()
+        broker.up()
+        _, said = process.communicate(timeout=200)
+    finally:
+        process.kill()
+    assert process.returncode == 0, said.decode()
+    assert b"waiting" in said
+    project.balance()
