@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from benchmarks import floor_cassandra, peers, suite
 from benchmarks.records import write_ndjson
-from benchmarks.stack import PROFILE, Stack, create, fill, stack, trickling, versions
+from benchmarks.stack import LEAD, PROFILE, Stack, create, fill, stack, trickling, versions
 from benchmarks.suite import Result
 
 TOPIC = "people"
@@ -77,7 +77,7 @@ def latency(seconds: int) -> Iterator[Result]:
         create(here.kafka, "trickle", PARTITIONS)
         producer = trickling(here.kafka, "trickle", RATE, seconds)
         try:
-            _, said = here.pipeline("kafka_latency", "--for", f"{seconds}s")
+            _, said = here.pipeline("kafka_latency", "--for", f"{LEAD + seconds}s")
         finally:
             producer.terminate()
             producer.wait()

@@ -26,6 +26,9 @@ from penstock.services.artifacts import lock
 PROFILE = "stack"
 KEYSPACE = "benchmarks"
 
+LEAD = 5
+"""Seconds that a pipeline has to start before records come."""
+
 
 @dataclass(frozen=True)
 class Stack:
@@ -94,8 +97,12 @@ def fill(kafka: str, topic: str, count: int) -> None:
 
 
 def trickle(kafka: str, topic: str, rate: int, seconds: float) -> int:
-    """Write `rate` records a second, a hundredth of them every 10 ms; returns how many."""
+    """Write `rate` records a second, a hundredth of them every 10 ms; returns how many.
+
+    Begins after `LEAD` seconds, so that no backlog waits for a pipeline that starts meanwhile.
+    """
     producer = _producer(kafka, linger=0)
+    time.sleep(LEAD)
     each, sent = rate // 100, 0
     made = records(int(rate * seconds), key="uid")
     due = time.monotonic()
