@@ -89,7 +89,7 @@ class Pattern(Constraint):
         return {"kind": "pattern", "regex": self.regex}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Range(Constraint):
     """The value lies between bounds.
 
@@ -126,6 +126,10 @@ class Range(Constraint):
         for bound in self.bounds.values():
             if not _comparable(bound, type):
                 return f"the bound {bound!r} of a Range cannot be compared with {type.words}"
+        lows: list[Any] = [bound for bound in (self.ge, self.gt) if bound is not None]
+        highs: list[Any] = [bound for bound in (self.le, self.lt) if bound is not None]
+        if lows and highs and max(lows) > min(highs):
+            return f"no value is {self.rule}: correct the bounds"
         return None
 
     def holds(self, value: pl.Expr, type: Type) -> pl.Expr:

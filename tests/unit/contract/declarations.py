@@ -100,6 +100,10 @@ class NoRange(ps.Contract):
     field: Annotated[int, ps.Range()]  # WRONG: needs a bound
 
 
+class EmptyRange(ps.Contract):
+    field: Annotated[int, ps.Range(ge=0, le=-1)]  # WRONG: no value is
+
+
 class LengthOfInt(ps.Contract):
     field: Annotated[int, ps.Length(1)]  # WRONG: for str
 

@@ -132,3 +132,9 @@ def test_validate_finds_what_breaks_the_domain() -> None:
         4: ("tags.*", "NUL in a str"),
         5: ("gender", "one of female, male"),
     }
+
+
+def test_bounds_of_a_range_are_named() -> None:
+    """Range(0, 10) would read as 0 to 10, whichever two bounds came first."""
+    with pytest.raises(TypeError):
+        ps.Range(0, 10)  # type: ignore[call-arg]
