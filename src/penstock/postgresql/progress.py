@@ -33,7 +33,7 @@ PATIENCE = 1.0
 
 ATTEMPTS = 5
 
-_VERSION = "penstock progress 1"
+_VERSION = "penstock progress 2"
 _COUNTS = tuple(f.name for f in fields(Counts))
 
 _TABLES = """
@@ -63,6 +63,16 @@ CREATE TABLE IF NOT EXISTS penstock.progress (
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (pipeline, log_id, segment, lane, partition)
 ) WITH (fillfactor = 50);
+
+CREATE TABLE IF NOT EXISTS penstock.tables (
+    schema text NOT NULL,
+    name text NOT NULL,
+    pipeline text NOT NULL,
+    lane text NOT NULL,
+    since timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (schema, name)
+);
+COMMENT ON TABLE penstock.tables IS 'Which lane writes a table';
 
 CREATE OR REPLACE FUNCTION penstock.progress_lock(lane_key text[], part int) RETURNS bigint
 LANGUAGE sql IMMUTABLE AS $$
@@ -141,7 +151,7 @@ JOIN pg_stat_activity AS a ON a.pid = l.pid AND a.pid <> pg_backend_pid()
 
 
 def install(connection: psycopg.Connection[Any]) -> None:
-    """Create the table and its functions where they are missing.
+    """Create the tables and their functions where they are missing.
 
     Args:
         connection: In autocommit, with the right to create a schema on first use.

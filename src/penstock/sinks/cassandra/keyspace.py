@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from penstock.errors import Refused, Rejected
 from penstock.records import LaneKey
-from penstock.sinks.cassandra import progress
+from penstock.sinks.cassandra import belonging, progress
 from penstock.sinks.cassandra.address import Address
 from penstock.sinks.cassandra.cql import quoted
 from penstock.sinks.cassandra.session import Session
@@ -19,7 +19,8 @@ def plan(session: Session, address: Address, table: Table, lane: LaneKey) -> lis
     """Say what must be done so that the lane can write; nothing when all is there.
 
     Raises:
-        Refused: Something cannot be made, or the table cannot be used as it is.
+        Refused: Something cannot be made, or the table cannot be used as it is or belongs to
+            another lane.
     """
     table.check()
     changes = []
@@ -32,7 +33,14 @@ def plan(session: Session, address: Address, table: Table, lane: LaneKey) -> lis
     else:
         stands = progress.Ledger(session, address.keyspace, lane).read()
         written = sum(p.totals.written for p in stands.values())
+    if table_id(session, address.keyspace, belonging.TABLE) is None:
+        create = belonging.create_statement(address.keyspace)
+        changes.append(
+            Change(f"create table {belonging.TABLE!r} to note which lane writes a table", create)
+        )
     relation = find(session, address.keyspace, table.name)
+    if relation is not None:
+        belonging.refuse_others(table, lane, belonging.writer(session, table))
     return changes + table.plan(relation, written, lane.lane)
 
 

@@ -15,7 +15,7 @@ from penstock.interfaces import Capabilities
 from penstock.plan import REPLAY, Lane
 from penstock.profile import Store
 from penstock.records import Counts, LaneKey, Progress, Receipt, Step
-from penstock.sinks.cassandra import address, keyspace, limits
+from penstock.sinks.cassandra import address, belonging, keyspace, limits
 from penstock.sinks.cassandra.batches import Cutter
 from penstock.sinks.cassandra.columns import flat, from_rows
 from penstock.sinks.cassandra.limits import Limits
@@ -65,7 +65,9 @@ class CassandraSink:
     def open(self) -> None:
         session = self._dial()
         with self._failures():
+            before = belonging.writer(session, self._table)
             keyspace.apply(session, keyspace.plan(session, self._address, self._table, self._key))
+            belonging.own(session, self._table, self._key, before)
             self._id = table_id(session, self._table.keyspace, self._table.name)
 
     def preview(self) -> Sequence[str]:

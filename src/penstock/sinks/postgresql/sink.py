@@ -17,6 +17,7 @@ from penstock.interfaces import Capabilities
 from penstock.plan import REPLAY, Lane
 from penstock.postgresql import connection, progress
 from penstock.records import Counts, LaneKey, Progress, Receipt, Step
+from penstock.sinks.postgresql import belonging
 from penstock.sinks.postgresql.bisection import guilty_rows
 from penstock.sinks.postgresql.columns import from_select, selected
 from penstock.sinks.postgresql.session import DATABASE_ERRORS, Session, translate
@@ -61,6 +62,7 @@ class PostgresqlSink:
                 control.execute("SELECT pg_advisory_xact_lock(hashtext('penstock.install'))")
                 for change in self._table.plan(control, self._key):
                     control.execute(change.statement)
+                belonging.own(control, self._table, self._key)
                 self._shape = self._table.shape_in(control)
 
     def preview(self) -> Sequence[str]:

@@ -13,6 +13,7 @@ from psycopg import sql
 
 from penstock.errors import Refused
 from penstock.postgresql import progress
+from penstock.sinks.postgresql import belonging
 from penstock.sinks.postgresql.columns import Column, column
 
 if TYPE_CHECKING:
@@ -136,7 +137,8 @@ class Table:
         """Say what must be done so that the lane can write; nothing when all is there.
 
         Raises:
-            Refused: The table cannot be used as it is, or is gone although it was written.
+            Refused: The table cannot be used as it is, belongs to another lane, or is gone
+                although it was written.
         """
         check_names(self)
         changes = []
@@ -147,6 +149,7 @@ class Table:
             self._refuse_if_written(connection, lane)
             changes.append(self._create())
         else:
+            belonging.refuse_others(connection, self, lane)
             refuse(self, findings(self, relation))
             changes += [self._add(column) for column in self.missing(relation)]
             changes += [self._loosen(column) for column in self._too_strict(relation)]
