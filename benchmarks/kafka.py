@@ -71,7 +71,7 @@ def latency(seconds: int) -> Iterator[Result]:
         settings = {"RATE": str(RATE), "PARTITIONS": str(PARTITIONS)}
         _, said = here.pipeline("latency", "--for", f"{seconds}s", **settings)
         name = "born → landing → Kafka → visible"
-        yield from suite.latencies(here.here.url, said, name, words)
+        yield from suite.latencies(here.here.url, said, name, words, seconds // 4)
     with stack("kafka") as here:
         here.pipeline("start", "--until-idle")
         create(here.kafka, "trickle", PARTITIONS)
@@ -82,7 +82,7 @@ def latency(seconds: int) -> Iterator[Result]:
             producer.terminate()
             producer.wait()
         name = "written to Kafka → visible"
-        yield from suite.latencies(here.here.url, said, name, words)
+        yield from suite.latencies(here.here.url, said, name, words, seconds // 4)
 
 
 def parts(quick: bool, with_peers: bool) -> Mapping[str, Callable[[], Iterator[Result]]]:

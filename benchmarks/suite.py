@@ -122,9 +122,11 @@ def latency(rate: int, seconds: int) -> list[Result]:
         return latencies(here.url, said, "born → visible", "4 partitions")
 
 
-def latencies(url: str, said: Mapping[str, Any], name: str, note: str) -> list[Result]:
+def latencies(
+    url: str, said: Mapping[str, Any], name: str, note: str, start: int = START
+) -> list[Result]:
     """What the ledger says of the segment `trickle` and its sinks, the slower one."""
-    steady = _steady(url)
+    steady = _steady(url, start)
     sinks = [lane for lane in said["lanes"] if lane["segment"] == "trickle"]
     taken = min(lane["counts"]["records"] for lane in sinks) / said["seconds"]
     results = []
@@ -134,13 +136,13 @@ def latencies(url: str, said: Mapping[str, Any], name: str, note: str) -> list[R
         slower = max(late, default=whole / 1e3) * 1e3
         words = (
             f"{taken:,.0f} records/s arrived; {note}, two sinks, the slower one; "
-            f"without the first {START} s ({whole:.0f} ms with the last minute's all)"
+            f"without the first {start} s ({whole:.0f} ms with the last minute's all)"
         )
         results.append(Result(f"{name}, {quantile}", slower, "ms", words))
     return results
 
 
-def _steady(url: str) -> list[Histogram]:
+def _steady(url: str, start: int) -> list[Histogram]:
     """Each sink's latencies, from the ledger, of micro-batches that began after the start."""
     query = """
         SELECT l.lane, e.timings->'visible' FROM penstock.ledger AS e
@@ -151,7 +153,7 @@ def _steady(url: str) -> list[Histogram]:
     """
     found: dict[str, Histogram] = {}
     with psycopg.connect(url, autocommit=True) as connection:
-        for lane, buckets in connection.execute(query, (START,)):
+        for lane, buckets in connection.execute(query, (start,)):
             found.setdefault(lane, Histogram()).merge(Histogram.from_json(buckets))
     return list(found.values())
 
