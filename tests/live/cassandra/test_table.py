@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import date
 from typing import Any
 
@@ -11,7 +13,8 @@ from tests.live.cassandra.conftest import MakeSink
 from tests.live.cassandra.writing import read, write
 
 from penstock import contract as ps
-from penstock.errors import ProfileError, Refused
+from penstock.errors import ProfileError, Refused, Unavailable
+from penstock.sinks.cassandra import CassandraSink
 from penstock.sinks.cassandra.session import Session
 from penstock.testing.conformance.subjects import Everything, everything, people, rows
 
@@ -249,6 +252,26 @@ def test_a_table_of_its_key_alone(make_sink: MakeSink) -> None:
     sink.open()
     write(sink, rows(pl.DataFrame({"id": ["a", "b"]})))
     assert read(sink)["id"].to_list() == ["a", "b"]
+
+
+def test_lanes_that_begin_together_in_a_new_keyspace(make_sink: MakeSink) -> None:
+    """The table of who writes what is there for one lane, and not yet for the next."""
+    sinks = [make_sink(table=f"people{n}") for n in range(5)]
+    make_sink(table="before").open()
+    session = sinks[0]._dial()
+    session.change(f"DROP TABLE {sinks[0]._table.keyspace}.penstock_tables")
+    with ThreadPoolExecutor(len(sinks)) as threads:
+        for opened in [threads.submit(until_there, sink) for sink in sinks]:
+            opened.result()
+
+
+def until_there(sink: CassandraSink) -> None:
+    """Open as a run does: again while Cassandra does not answer."""
+    for _ in range(20):
+        with suppress(Unavailable):
+            sink.open()
+            return
+    sink.open()
 
 
 def replication(cql: Any, keyspace: str) -> dict[str, str]:

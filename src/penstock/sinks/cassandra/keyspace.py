@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from penstock.errors import Refused, Rejected
 from penstock.records import LaneKey
@@ -13,6 +15,10 @@ from penstock.sinks.cassandra.session import Session
 from penstock.sinks.cassandra.table import Change, Table, find, table_id
 
 _KEYSPACE = "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?"
+
+T = TypeVar("T")
+
+_PAUSES = (0.1, 0.3, 1.0, 3.0)
 
 
 def plan(session: Session, address: Address, table: Table, lane: LaneKey) -> list[Change]:
@@ -57,6 +63,25 @@ def apply(session: Session, changes: Sequence[Change]) -> None:
             raise Refused(
                 f"cannot {change.words}: {error}\nLet somebody who may run: {change.statement};"
             ) from error
+
+
+def patiently(prepare: Callable[[], T]) -> T:
+    """Prepare tables, again where one that another lane has just created does not answer yet.
+
+    Cassandra says that such a table is there a moment before it takes a statement for it.
+
+    Raises:
+        Refused: It is not a matter of a moment.
+    """
+    for pause in _PAUSES:
+        try:
+            return prepare()
+        except Rejected:
+            time.sleep(pause)
+    try:
+        return prepare()
+    except Rejected as error:
+        raise Refused(str(error)) from error
 
 
 def _create(address: Address, nodes: int) -> Change:

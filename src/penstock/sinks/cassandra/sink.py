@@ -65,10 +65,7 @@ class CassandraSink:
     def open(self) -> None:
         session = self._dial()
         with self._failures():
-            before = belonging.writer(session, self._table)
-            keyspace.apply(session, keyspace.plan(session, self._address, self._table, self._key))
-            belonging.own(session, self._table, self._key, before)
-            self._id = table_id(session, self._table.keyspace, self._table.name)
+            self._id = keyspace.patiently(lambda: self._prepare(session))
 
     def preview(self) -> Sequence[str]:
         session = self._dial()
@@ -149,6 +146,12 @@ class CassandraSink:
         self._disconnect()
 
     # --- inside ---
+
+    def _prepare(self, session: Session) -> object:
+        before = belonging.writer(session, self._table)
+        keyspace.apply(session, keyspace.plan(session, self._address, self._table, self._key))
+        belonging.own(session, self._table, self._key, before)
+        return table_id(session, self._table.keyspace, self._table.name)
 
     def _write(self) -> dict[int, Counts]:
         """Write the newest row of each key; says what became of all."""
