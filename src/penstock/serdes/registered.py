@@ -35,6 +35,9 @@ from penstock.serdes.registry import Registry, Schema
 HEAD = 5
 """Bytes before the record."""
 
+_DRAFT = "http://json-schema.org/draft-07/schema#"
+"""The latest that Apicurio compares versions of. A contract needs nothing that came later."""
+
 _UNKNOWN_FOR = 60.0
 """Seconds until an id that the registry did not know is looked up again."""
 
@@ -165,6 +168,7 @@ class RegisteredCodec:
         try:
             number = self._registry.known(self._subject, self._form.kind, text)
             if number is None:
+                self._registry.begin(self._subject)
                 number = self._registry.register(self._subject, self._form.kind, text)
         except ContractError as error:
             raise self._incompatible(spec, [str(error)]) from None
@@ -176,8 +180,9 @@ class RegisteredCodec:
         kind, text = self._form.kind, self._form.schema(spec, self._topic)
         if self._registry.known(self._subject, kind, text) is not None:
             return ()
-        level = self._registry.level(self._subject)
-        if level != registries.NONE:
+        begun = self._registry.first_level(self._subject)
+        level = begun or self._registry.level(self._subject)
+        if not begun and level != registries.NONE:
             found = self._registry.breaks(self._subject, kind, text)
             if found is not None:
                 raise self._incompatible(spec, found)
@@ -275,7 +280,8 @@ class JsonSchemaForm:
 
     def schema(self, spec: ContractSpec, topic: str) -> str:
         # What is written has no other fields; so a registry lets nullable ones be added.
-        return json.dumps(_closed(spec.json_schema()), separators=(",", ":"), ensure_ascii=False)
+        closed = {**_closed(spec.json_schema()), "$schema": _DRAFT}
+        return json.dumps(closed, separators=(",", ":"), ensure_ascii=False)
 
     def decode(
         self, spec: ContractSpec, schema: Schema, payloads: pl.Series

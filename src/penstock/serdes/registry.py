@@ -19,10 +19,23 @@ AVRO, JSON = "AVRO", "JSON"
 NONE = "NONE"
 """The compatibility level at which a registry takes any schema."""
 
+BACKWARD = "BACKWARD"
+"""The level of a subject that we begin where the registry would take any schema."""
+
+LEVELS = (
+    NONE,
+    BACKWARD,
+    "BACKWARD_TRANSITIVE",
+    "FORWARD",
+    "FORWARD_TRANSITIVE",
+    "FULL",
+    "FULL_TRANSITIVE",
+)
+
 _TIMEOUT = 10.0
 _MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
-_NO_SUBJECT, _NO_VERSION, _NO_SCHEMA = 40401, 40402, 40403
-_OPTIONS = ("ca", "cert", "key")
+_NO_SUBJECT, _NO_VERSION, _NO_SCHEMA, _NO_LEVEL = 40401, 40402, 40403, 40408
+_OPTIONS = ("ca", "cert", "key", "compatibility")
 _MOST_REFERENCES = 100
 
 
@@ -53,7 +66,8 @@ class Registry:
     in, or is none.
 
     Args:
-        url: `http[s]://[user:password@]host[:port]/path[?ca=FILE&cert=FILE&key=FILE]`.
+        url: `http[s]://[user:password@]host[:port]/path[?ca=FILE&cert=FILE&key=FILE]`, and
+            `compatibility=LEVEL` for subjects that are begun here.
 
     Raises:
         ProfileError: The URL is none, or has an option that there is not.
@@ -62,6 +76,7 @@ class Registry:
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         options = _options(url)
+        self._wanted = options.pop("compatibility", None)
         login = (unquote(parts.username or ""), unquote(parts.password or ""))
         bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
         self.place = redact(bare)
@@ -98,9 +113,36 @@ class Registry:
     def level(self, subject: str) -> str:
         """Tell which changes of a subject the registry lets through, such as `BACKWARD`."""
         path = f"config/{_quoted(subject)}?defaultToGlobal=true"
-        found = self._ask("GET", path, absent=(_NO_SUBJECT, 40408))
+        found = self._ask("GET", path, absent=(_NO_SUBJECT, _NO_LEVEL))
         found = found or self._ask("GET", "config")
         return str(_mapping(found, self.place).get("compatibilityLevel", NONE))
+
+    def first_level(self, subject: str) -> str | None:
+        """Tell which level `begin` will set; None when there is one already, or a fitting one."""
+        if self.latest(subject) or self._ask(
+            "GET", f"config/{_quoted(subject)}", absent=(_NO_SUBJECT, _NO_LEVEL)
+        ):
+            return None
+        now = self.level(subject)
+        wanted = self._wanted or (BACKWARD if now == NONE else now)
+        return None if wanted == now else wanted
+
+    def begin(self, subject: str) -> None:
+        """Set the level of a subject that holds nothing yet, so that what is read stays readable.
+
+        That is the level of the URL, or `BACKWARD` where the registry would take anything.
+        """
+        level = self.first_level(subject)
+        if level is None:
+            return
+        try:
+            self._ask("PUT", f"config/{_quoted(subject)}", {"compatibility": level})
+        except Refused as error:
+            raise Refused(
+                f"cannot set the compatibility of {subject!r} to {level}: {error}\nLet somebody "
+                "set it who may, or write ?compatibility=LEVEL with the registry's own level into "
+                "its URL"
+            ) from error
 
     def breaks(self, subject: str, kind: str, text: str) -> list[str] | None:
         """Ask whether a schema is compatible with a subject's newest one.
@@ -224,6 +266,10 @@ def _options(url: str) -> dict[str, str]:
     if strange := sorted(options.keys() - set(_OPTIONS)):
         known = ", ".join(_OPTIONS)
         raise ProfileError(f"the registry's URL has no option {strange[0]!r}; it has {known}")
+    level = options.get("compatibility", NONE)
+    if level not in LEVELS:
+        known = ", ".join(LEVELS)
+        raise ProfileError(f"the registry's URL has compatibility={level}; there are {known}")
     return options
 
 

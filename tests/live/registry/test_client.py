@@ -73,6 +73,34 @@ def test_what_is_incompatible_is_not_taken(registry: str, subject: str) -> None:
         client.register(subject, "AVRO", TWO)
 
 
+@pytest.mark.parametrize(
+    ("option", "level"),
+    [("", "BACKWARD"), ("?compatibility=FULL", "FULL"), ("?compatibility=NONE", "NONE")],
+)
+def test_a_subject_that_is_begun_gets_a_level(
+    registry: str, subject: str, option: str, level: str
+) -> None:
+    client = Registry(registry + option)
+    client.begin(subject)
+    client.register(subject, "AVRO", ONE)
+    assert client.level(subject) == level
+    assert client.first_level(subject) is None
+
+
+def test_a_level_that_somebody_set_is_left(registry: str, subject: str) -> None:
+    quoted = subject.replace(" ", "%20").replace("/", "%2F")
+    level = {"compatibility": "NONE"}
+    httpx.put(f"{registry}/config/{quoted}", json=level).raise_for_status()
+    client = Registry(registry + "?compatibility=FULL")
+    client.begin(subject)
+    assert client.level(subject) == "NONE"
+
+
+def test_a_level_that_there_is_not() -> None:
+    with pytest.raises(ProfileError, match="compatibility=backwards; there are NONE, BACKWARD"):
+        Registry("http://localhost/?compatibility=backwards")
+
+
 def test_schemas_that_name_others_are_read_with_them(fake: FakeRegistry) -> None:
     inner = '{"type":"fixed","name":"x.Inner","size":2}'
     fake.subjects["inner"] = [fake.add(inner)]

@@ -144,9 +144,11 @@ def test_a_pipeline_writes_and_reads_its_topic_by_the_registry(
     assert sorted(record["age"] for record in read) == list(range(1000))
 
 
+@pytest.mark.parametrize("format_", [AVRO, JSON_SCHEMA])
 def test_a_compatible_change_is_registered_and_old_records_are_read(
-    place: Registered, topic: str
+    place: Registered, topic: str, format_: str
 ) -> None:
+    place.format = format_
     source = Given.records(*people(10))
     place.run(program(source, topic))
     source.bodies += Given.records({"name": "late", "age": 1}).bodies
@@ -154,6 +156,8 @@ def test_a_compatible_change_is_registered_and_old_records_are_read(
     assert place.rows("SELECT count(*) FROM one.users") == [(11,)]
     assert len({value[:5] for value in place.values(topic)}) == 2
     assert place.reconcile(program(source, topic, UserWithMail)).differences == ()
+    config = httpx.get(f"{place.registry}/config/{topic}-value").json()
+    assert config == {"compatibilityLevel": "BACKWARD"}  # and the registry's own is NONE
 
 
 def test_a_start_is_refused_that_the_registry_refuses(place: Registered, topic: str) -> None:
