@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them: `"90s"`, `"1m"`, `"7d"`, `"500MB"`, `"10GB"`."""
+"""Durations, sizes and numbers as people write them: `"90s"`, `"7d"`, `"10GB"`, `"1 partition"`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,16 @@ def size(text: str) -> int:
         ValueError: It is not a positive number and one of the units B, kB, MB, GB, TB.
     """
     return round(_amount(text, _BYTES, "a size such as '500MB' or '10GB'"))
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number of things, such as `"1 partition"` or `"2 partitions"`.
+
+    Args:
+        number: How many.
+        noun: What one of them is called; several have an s more.
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _amount(text: str, units: dict[str, float] | dict[str, int], example: str) -> float:

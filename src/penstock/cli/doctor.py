@@ -117,25 +117,28 @@ def _contract(change: contracts.Change) -> Finding:
     if change.breaking:
         readers = f" (read by {', '.join(change.readers)})" if change.readers else ""
         return Finding(change.name, "refused", "; ".join(change.breaking) + readers)
-    news = "; ".join(change.compatible) or "a first version would be kept"
+    news = "; ".join(change.compatible) or "keep the first version of its contract"
     return Finding(change.name, "change", news)
 
 
 def _log(systems: Systems, declared: Pipeline, segment: Segment) -> Iterator[Finding]:
     """Landings, topics that others write, and the identity of what was read before."""
-
-    def look() -> Iterable[str]:
+    system = f"{segment.kind} {segment.name}"
+    try:
         tables_at = systems.tables_of(segment)
         log_id = _table(tables_at, declared, segment) if tables_at else systems.topic_id(segment)
-        if log_id is None:
-            made_here = segment.kind == "landing" or segment.external
-            return [f"create {segment.kind} {segment.name!r}"] if made_here else ()
-        with systems.home("check") as home, home.transaction() as cursor:
-            identities.recognise(cursor, declared.name, segment.name, log_id)
-            raise psycopg.Rollback  # a check remembers nothing
-        return ()
-
-    yield from _looked_at(f"{segment.kind} {segment.name}", "as it should be", look)
+        if log_id is not None:
+            with systems.home("check") as home, home.transaction() as cursor:
+                identities.recognise(cursor, declared.name, segment.name, log_id)
+                raise psycopg.Rollback  # a check remembers nothing
+    except PenstockError as error:
+        yield _refusal(system, error)
+        return
+    if log_id is not None:
+        yield Finding(system, "good", "as it should be")
+    elif segment.kind == "landing" or segment.external:
+        yield Finding(system, "change", f"create {segment.kind} {segment.name!r}")
+    # else it is what the lane that writes it creates, and says so
 
 
 def _table(url: str, declared: Pipeline, segment: Segment) -> str | None:

@@ -17,6 +17,7 @@ from penstock.logs.topic import TopicLog
 from penstock.plan import Lane
 from penstock.postgresql import connection, progress
 from penstock.records import LaneKey, Progress, Receipt, Step
+from penstock.units import counted
 
 _CALL = f"CALL penstock.topic_commit(%s::int, {batch.PARAMETERS}, %s::text[], %s::jsonb, %s, NULL)"
 
@@ -52,11 +53,12 @@ class TopicSink:
             found = tables.find(self._connected(), "topic", self._lane.table)
             existing = tables.partitions(self._connected(), found) if found else 0
         if found is None:
-            return [f"create topic {self._lane.table!r} with {self._lane.partitions} partitions"]
+            partitions = counted(self._lane.partitions, "partition")
+            return [f"create topic {self._lane.table!r} with {partitions}"]
         tables.refuse_shrinking(found, existing, self._lane.partitions)
         if existing < self._lane.partitions:
-            added = self._lane.partitions - existing
-            return [f"add {added} partitions to topic {self._lane.table!r}, which has {existing}"]
+            added = counted(self._lane.partitions - existing, "partition")
+            return [f"add {added} to topic {self._lane.table!r}, which has {existing}"]
         return []
 
     def claim(self, epochs: Mapping[int, int]) -> Mapping[int, Progress]:

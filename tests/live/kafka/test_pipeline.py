@@ -205,7 +205,12 @@ def test_check_says_what_a_start_would_make(project: Project) -> None:
     before = project.json("check", "program.py")
     said = [finding["message"] for finding in before["findings"]]
     assert f"create topic '{project.prefix}users' with 3 partitions" in said
-    assert f"create topic 'penstock.{project.prefix}people.progress' with 1 partitions" in said
+    assert f"create topic 'penstock.{project.prefix}people.progress' with 1 partition" in said
+    assert not [words for words in said if "as it should be" in words]
+    project.run()
+    after = project.json("check", "program.py")["findings"]
+    assert {f"topic {project.prefix}users", "landing raw"} <= {f["system"] for f in after}
+    assert not [f for f in after if f["state"] != "good"]
 
 
 def test_check_refuses_a_topic_that_others_should_have_made(project: Project) -> None:

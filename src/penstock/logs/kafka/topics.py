@@ -16,6 +16,7 @@ from confluent_kafka.cimpl import NewPartitions, NewTopic
 from penstock.errors import Refused, Unavailable
 from penstock.logs.kafka import client
 from penstock.logs.kafka.errors import errors
+from penstock.units import counted
 
 if TYPE_CHECKING:
     from penstock.pipeline import Retention
@@ -165,7 +166,7 @@ def preview(admin: client.Admin, wanted: Wanted) -> list[str]:
     """Say what `make` would create or change, one sentence each; raises as it does."""
     topic, partitions = find(admin, wanted.name), wanted.partitions or 1
     if topic is None:
-        return [f"create topic {wanted.name!r} with {partitions} partitions"]
+        return [f"create topic {wanted.name!r} with {counted(partitions, 'partition')}"]
     refuse_shrinking(topic, partitions)
     said = [
         f"set {name}={after} for topic {wanted.name!r}, which has {before}"
@@ -173,7 +174,8 @@ def preview(admin: client.Admin, wanted: Wanted) -> list[str]:
     ]
     if added := partitions - topic.partitions:
         there = topic.partitions
-        said.append(f"add {added} partitions to topic {wanted.name!r}, which has {there}")
+        more = counted(added, "partition")
+        said.append(f"add {more} to topic {wanted.name!r}, which has {there}")
     return said
 
 
