@@ -134,7 +134,7 @@ class _Segment:
                 self._ledger(key, stands[name])
             for lane in self._segment.lanes:
                 if lane.mode == "topic":
-                    self._chain(lane, sinks[lane.name][1], deep)
+                    self._chain(lane, *sinks[lane.name], deep)
             compared = self._deep(log, sinks, stands, progress) if deep else {}
             return [
                 LaneReport(
@@ -160,7 +160,7 @@ class _Segment:
                     f"lane {key.lane}, partition {partition} of {key.segment}: {words}"
                 )
 
-    def _chain(self, lane: Lane, sink: Sink, deep: bool) -> None:
+    def _chain(self, lane: Lane, key: LaneKey, sink: Sink, deep: bool) -> None:
         """What a lane wrote to a topic that only it writes is what the topic got."""
         before = _delivered(sink.progress())
         topic = self._systems.topic(lane.table)
@@ -174,6 +174,13 @@ class _Segment:
             return
         with self._home.transaction() as cursor:
             anew = chain.made_anew(cursor, self._pipeline, lane.table, log_id)
+            source_anew = chain.made_anew(cursor, self._pipeline, key.segment, key.log_id)
+        if source_anew and before <= most:
+            self._found.notes.append(
+                f"lane {lane.name}: its log was made anew; topic {lane.table!r} holds what came "
+                "from the one before, too, and its records are not counted"
+            )
+            return
         if anew and least <= after:
             self._found.notes.append(
                 f"lane {lane.name}: topic {lane.table!r} was made anew; what was written to the "
