@@ -150,6 +150,6 @@ def _verdict(summary: Summary) -> str:
     dead = sum(done.counts.dead for done in summary.lanes.values())
     hint = "; `penstock deadletters list` groups the dead letters by cause" if dead else ""
     verdict = "balanced: every record is accounted for"
-    if any(lane.state is State.STOPPED for lane in summary.snapshot.lanes):
+    if any(lane.state in (State.STOPPED, State.WAITING) for lane in summary.snapshot.lanes):
         verdict = "balanced as far as it came: every record taken is accounted for"
     return f"{verdict}, in {text.seconds(summary.seconds)}{hint}"
