@@ -37,9 +37,9 @@ def find(minimum: int, maximum: int | None = None) -> Path:
             return java
         seen.append(f"{where} ({java}) {f'is {found}' if found else 'does not run'}")
     wanted = f"{minimum} or newer" if maximum is None else f"from {minimum} to {maximum}"
-    there = f" {'; '.join(seen)}." if seen else ""
+    there = f": {'; '.join(seen)}" if seen else ""
     raise Refused(
-        f"no Java {wanted} was found.{there} Run pip install 'penstock[services]', which brings "
+        f"no Java {wanted} was found{there}. Run pip install 'penstock[services]', which brings "
         "one, or set JAVA_HOME to one of your own"
     )
 
