@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -215,27 +215,40 @@ class _Segment:
                 anew = chain.made_anew(cursor, self._pipeline, log.name, log.identity())
                 bases = orders.bases(cursor, log.identity(), {p: s.end for p, s in spans.items()})
                 held = bool(leases.holders(cursor, self._pipeline, self._segment.name))
-            standings = []
-            for lane in self._comparable(anew):
-                key, sink = sinks[lane.name]
-                standings.append(
-                    Standing(
-                        lane,
-                        sink,
-                        {p: one.next for p, one in ends[lane.name].items() if p in spans},
-                        dict(self._doubtful(lane, key, stands[lane.name], spans)),
-                        self._letters(key),
-                        self._other_replays(lane, key, stands[lane.name]),
-                        held,
-                        anew,
-                        written.get(lane.name),
-                    )
+            standings = [
+                self._standing(
+                    lane, sinks[lane.name], (stands[lane.name], ends[lane.name]), spans, held
                 )
+                for lane in self._comparable(anew)
+            ]
+            standings = [
+                replace(one, anew=anew, written=written.get(one.lane.name)) for one in standings
+            ]
             compared = self._compared(log, standings, bases, progress)
         for one in compared.values():
             self._found.differences += one.differences
             self._found.notes += one.notes
         return compared
+
+    def _standing(
+        self,
+        lane: Lane,
+        writes: tuple[LaneKey, Sink],
+        stood: tuple[Mapping[int, Progress], Mapping[int, Progress]],
+        spans: Mapping[int, Span],
+        moving: bool,
+    ) -> Standing:
+        key, sink = writes
+        before, now = stood
+        return Standing(
+            lane,
+            sink,
+            {p: one.next for p, one in now.items() if p in spans},
+            dict(self._doubtful(lane, key, before, spans)),
+            self._letters(key),
+            self._other_replays(lane, key, before),
+            moving,
+        )
 
     def _compared(
         self,
