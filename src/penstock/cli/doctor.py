@@ -19,12 +19,12 @@ from penstock.home import contracts, identities, leases
 from penstock.logs import tables
 from penstock.postgresql import connection
 from penstock.profile import JSON
-from penstock.records import LaneKey
+from penstock.records import LaneKey, Limits
 from penstock.serdes import formats
 
 if TYPE_CHECKING:
     from penstock.pipeline import Pipeline
-    from penstock.plan import Segment
+    from penstock.plan import Lane, Segment
     from penstock.profile import Profile
 
 State = Literal["good", "change", "refused", "away"]
@@ -135,10 +135,38 @@ def _log(systems: Systems, declared: Pipeline, segment: Segment) -> Iterator[Fin
         yield _refusal(system, error)
         return
     if log_id is not None:
-        yield Finding(system, "good", "as it should be")
+        kept = partial(_lost, systems, declared, segment, log_id)
+        yield from _looked_at(system, "as it should be", kept)
     elif segment.kind == "landing" or segment.external:
         yield Finding(system, "change", f"create {segment.kind} {segment.name!r}")
     # else it is what the lane that writes it creates, and says so
+
+
+def _lost(systems: Systems, declared: Pipeline, segment: Segment, log_id: str) -> Iterable[str]:
+    """Refuse as a run would when the topic has not kept what a lane reads next."""
+    if segment.kind == "landing":
+        return ()
+    log = systems.topic(segment.name)
+    try:
+        for lane in segment.lanes:
+            key = LaneKey(declared.name, log_id, segment.name, lane.name)
+            if nexts := _nexts(systems, lane, key):
+                log.read(nexts, Limits(1, 1))
+    finally:
+        log.close()
+    return ()
+
+
+def _nexts(systems: Systems, lane: Lane, key: LaneKey) -> dict[int, int]:
+    """Where a lane reads on; nothing when its store is away, as the lane's own line says."""
+    sink = systems.sink(lane, key)
+    try:
+        stands = sink.progress()
+    except (Refused, Unavailable):
+        return {}
+    finally:
+        sink.close()
+    return {p: stand.next for p, stand in stands.items() if p != plan.REPLAY and stand.next}
 
 
 def _table(url: str, declared: Pipeline, segment: Segment) -> str | None:

@@ -141,7 +141,10 @@ def test_retention_that_passed_the_progress_is_said(project: Project, given: Own
     project.write(EXTERNAL)
     project.run()
     given.produce([user(n) for n in range(10, 20)], key=b"u")
+    project.penstock("check", "program.py")
     given.trim(0, 15)
+    checked = project.penstock("check", "program.py", code=1).stdout.decode()
+    assert "retention or a person removed the records" in " ".join(checked.split())
     assert "retention or a person removed the records" in project.run(code=1)
     assert count(project, "two.all_users") == 10
 
