@@ -150,8 +150,10 @@ def _made(url: str, beside: str, namespace: str) -> AbstractContextManager[None]
 def _forgotten(registry: str, namespace: str) -> Iterator[None]:
     from penstock.serdes.registry import Registry
 
-    yield
-    Registry(registry).forget(f"{namespace}_")
+    try:
+        yield
+    finally:
+        Registry(registry).forget(f"{namespace}_")
 
 
 def _urls(profile: Profile) -> list[str]:

@@ -32,7 +32,13 @@ def made(url: str, namespace: str) -> Iterator[None]:
         Unavailable: Kafka is away.
         Refused: The user may not delete them.
     """
-    yield
+    try:
+        yield
+    finally:
+        _delete(url, namespace)
+
+
+def _delete(url: str, namespace: str) -> None:
     admin = client.admin(url)
     beginnings = (f"{namespace}_", f"penstock.{namespace}_")
     listed = admin.result(admin.client.list_consumer_groups())
