@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from jgo.constants import MAVEN_CENTRAL_URL
 
 from penstock.errors import ProfileError
 from penstock.services.artifacts import places
@@ -15,7 +16,7 @@ def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_environment_goes_before_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert places.repository() == places.CENTRAL
+    assert places.repository() == MAVEN_CENTRAL_URL
     assert places.repository("https://mirror.example/central/") == "https://mirror.example/central"
     monkeypatch.setenv(places.MIRROR, "http://localhost:1/x")
     assert places.repository("https://mirror.example/central/") == "http://localhost:1/x"

@@ -10,7 +10,6 @@ import httpx
 from penstock.errors import ProfileError
 from penstock.profile import redact
 
-from jgo.constants import MAVEN_CENTRAL_URL as CENTRAL
 MIRROR = "PENSTOCK_MAVEN_MIRROR"
 CACHE = "PENSTOCK_CACHE"
 
@@ -22,10 +21,10 @@ def repository(mirror: str | None = None) -> str:
         mirror: What penstock.toml says; the environment goes first, then this, then the public one.
 
     Raises:
-        ProfileError: The mirror is no URL.
+        ProfileError: The mirror is no URL, or none is given and nothing here knows the public one.
     """
     if not (given := os.environ.get(MIRROR) or mirror):
-        return CENTRAL
+        return _central()
     try:
         url = httpx.URL(str(given))
     except httpx.InvalidURL as error:
@@ -37,6 +36,17 @@ def repository(mirror: str | None = None) -> str:
             "https://maven.example.com/central"
         )
     return given.rstrip("/")
+
+
+def _central() -> str:
+    try:
+        from jgo.constants import MAVEN_CENTRAL_URL
+    except ModuleNotFoundError:
+        raise ProfileError(
+            "nothing here knows where Maven Central is; run pip install 'penstock[services]', or "
+            f"name a mirror: {MIRROR}, or mirror under [services] in penstock.toml"
+        ) from None
+    return str(MAVEN_CENTRAL_URL)
 
 
 def cache() -> Path:
