@@ -127,7 +127,8 @@ def test_without_our_certificate(
 ) -> None:
     ca = certificates.path("ca.pem")
     url = f"cassandra://owner:ge%40h%2Feim@{place}/guarded?tls=true&ca={ca}"
-    with pytest.raises(Refused, match="cert"):
+    # With TLS 1.3 the server says why only after the handshake, and may close before it is heard.
+    with pytest.raises((Refused, Unavailable), match="cert"):
         make_sink(url=url).open()
 
 

@@ -27,6 +27,9 @@ DRIVER_ERRORS = (
 # The driver gives no more of an error of TLS than its words.
 _TLS = re.compile(r"\[SSL: (?P<code>\w+)\] (?P<words>.*?)(?: \(_ssl|$)")
 
+# A server that stops ends TLS like this, too, so it is no final no.
+_BROKEN_OFF = "if it asks its clients for a certificate, name ours by cert= and key= in the URL"
+
 _FINAL = (driver.UnsupportedOperation, SyntaxException, ConfigurationException)
 
 
@@ -66,7 +69,7 @@ def translate(error: Exception, what: str) -> PenstockError:
 
 def _from_tls(code: str, words: str, what: str) -> PenstockError:
     if "EOF" in code:
-        return Unavailable(f"{what}: TLS: {words}")
+        return Unavailable(f"{what}: TLS: {words}; {_BROKEN_OFF}")
     if code == "CERTIFICATE_VERIFY_FAILED":
         return Refused(
             f"{what} shows a certificate that cannot be trusted: {words}; renew it, or name in "
@@ -84,7 +87,8 @@ def _from_hosts(error: NoHostAvailable, what: str) -> PenstockError:
             if not isinstance(meaning, Unavailable):
                 return meaning
     said_by = "; ".join(sorted({f"{host}: {_words(each)}" for host, each in errors.items()}))
-    return Unavailable(f"{what} cannot be reached: {said_by or 'no node is up'}")
+    hint = f"; {_BROKEN_OFF}" if "EOF occurred in violation of protocol" in said_by else ""
+    return Unavailable(f"{what} cannot be reached: {said_by or 'no node is up'}{hint}")
 
 
 def _words(error: Exception) -> str:
