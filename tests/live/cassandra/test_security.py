@@ -16,7 +16,7 @@ from tests.live.cassandra.writing import read, write
 from tests.stack.proxy import Proxy
 from tests.stack.servers import Server, Servers
 
-from penstock.errors import ProfileError, Refused
+from penstock.errors import ProfileError, Refused, Unavailable
 from penstock.testing.conformance.sink_store import THREE
 from penstock.testing.conformance.subjects import rows
 
