@@ -24,7 +24,7 @@ two = "embedded:?schema=two"
 SECRET = "s3cr3t-word"
 HERE = f"postgresql://me:{SECRET}@"
 MISTAKES = {
-    "home = 'embedded:'\nlog = 'kafka://a'": (2, "log is 'kafka'"),
+    "home = 'embedded:'\nlog = 'pulsar://a'": (2, "log is 'pulsar'"),
     "home = 'embedded:'\nlog = 'embedded:'\nengine = 'spark://a'": (2, "no engine 'spark'"),
     f"home = '{HERE}localhost:99999/d'\nlog = 'embedded:'": (1, "invalid port number"),
     f"home = '{HERE}[::1/d'\nlog = 'embedded:'": (2, "Invalid IPv6"),
