@@ -64,6 +64,19 @@ _TAKE = """
     WHERE pipeline = %(pipeline)s AND segment = %(segment)s AND partition = ANY(%(partitions)s)
 """
 
+_STALLED = """
+    SELECT pg_terminate_backend(session.pid, 5000)
+    FROM pg_locks AS held JOIN pg_stat_activity AS session ON session.pid = held.pid
+    WHERE held.granted AND held.relation = 'penstock.leases'::regclass
+    AND held.mode IN ('RowShareLock', 'RowExclusiveLock') AND session.pid <> pg_backend_pid()
+    AND session.datname = current_database() AND session.usename = current_user
+    AND session.application_name LIKE 'penstock:%' AND session.wait_event = 'ClientRead'
+    AND greatest(session.query_start, session.state_change)
+        < clock_timestamp() - make_interval(secs => 1)
+"""
+"""Ends what a stopped process left half-way: a live one's transactions last milliseconds, and one
+that was only starved connects again."""
+
 
 def acquire(
     cursor: Cursor, claimant: Claimant, partitions: Collection[int], ttl: float
@@ -88,6 +101,8 @@ def acquire(
         given,
     )
     given["partitions"] = [partition for partition, _ in cursor]
+    if cursor.rowcount < len(partitions):
+        cursor.execute(_STALLED)
     cursor.execute(
         _TAKE + "AND NOT EXISTS (SELECT FROM penstock.held_leases AS held"
         " WHERE held.pipeline = leases.pipeline AND held.segment = leases.segment"
@@ -110,10 +125,15 @@ def take_over(
 
     Returns:
         For each partition its new epoch.
+
+    Raises:
+        Unavailable: Somebody keeps the rows locked.
     """
     given = _given(claimant, partitions, ttl)
+    cursor.execute("SET LOCAL lock_timeout = '3s'")  # the next attempt finds who stalls
     _create(cursor, given)
     # A stopped holder may have been stopped inside a transaction, with its rows locked.
+    cursor.execute(_STALLED)
     cursor.execute(
         "SELECT pg_terminate_backend(session.pid, 5000) FROM penstock.leases"
         " JOIN pg_stat_activity AS session ON session.pid = session_pid"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
 
 import psycopg
 import pytest
@@ -11,6 +14,7 @@ from penstock.errors import Fenced, Unavailable
 from penstock.home import leases
 from penstock.home.database import Home
 from penstock.home.leases import Claimant
+from penstock.postgresql import connection
 
 TTL = 60.0
 
@@ -109,6 +113,49 @@ def test_a_takeover_ends_a_transaction_in_which_the_holder_was_stopped(
             with home.transaction() as cursor:
                 assert leases.acquire(cursor, claimant("b"), [0], TTL) == {}
                 assert leases.take_over(cursor, claimant("b"), [0], TTL)[0] > mine[0]
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_a_process_stopped_while_it_writes_keeps_no_successor_out(
+    home: Home, database: str, sent: bool
+) -> None:
+    """Also one whose server waits for the rest of what it sends: no time-out ends that."""
+    with home.transaction() as cursor:
+        mine = leases.acquire(cursor, claimant("a"), [0], -1)
+    with closing(connection.connect(database, name="home")) as stopped:
+        cursor = stopped.cursor()
+        cursor.execute("BEGIN")
+        leases.check(cursor, "users", "raw_users", mine)
+        if sent:
+            cursor.execute("SET idle_in_transaction_session_timeout = 0")
+            stopped.pgconn.enter_pipeline_mode()
+            stopped.pgconn.send_query_params(b"SELECT 1", None)
+            stopped.pgconn.send_flush_request()
+            stopped.pgconn.flush()
+        taken = _until_taken(home, leases.acquire)
+        assert taken[0] > mine[0]
+
+
+def test_a_takeover_goes_past_a_process_stopped_while_it_writes(home: Home, database: str) -> None:
+    with home.transaction() as cursor:
+        mine = leases.acquire(cursor, claimant("a"), [0], TTL)
+    with closing(connection.connect(database, name="home")) as stopped:
+        cursor = stopped.cursor()
+        cursor.execute("BEGIN")
+        leases.check(cursor, "users", "raw_users", mine)
+        assert _until_taken(home, leases.take_over)[0] > mine[0]
+
+
+def _until_taken(home: Home, take: Callable[..., dict[int, int]]) -> dict[int, int]:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            with home.transaction() as cursor:
+                if taken := take(cursor, claimant("b"), [0], TTL):
+                    return taken
+        except Unavailable:
+            continue
+    raise AssertionError("it was never taken")
 
 
 def test_of_two_at_once_one_gets_the_lease(home: Home, database: str) -> None:
