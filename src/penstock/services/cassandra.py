@@ -114,8 +114,8 @@ class Cassandra:
             "partitioner": "org.apache.cassandra.dht.Murmur3Partitioner",
             "num_tokens": 1,
             **self._folders(self._home / "data"),
-            "commitlog_sync": "periodic",
-            "commitlog_sync_period": "1000ms",
+            "commitlog_sync": "group",  # periodic forgets what it has confirmed when it is killed
+            "commitlog_sync_group_window": "2ms",
             "listen_address": HOST,
             "rpc_address": HOST,
             "native_transport_port": self._settings.port,
