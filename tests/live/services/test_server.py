@@ -28,6 +28,8 @@ from pathlib import Path
 from tests.live.services.fake import Fake, fake
 from penstock.services import daemon
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored
+
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
