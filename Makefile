@@ -16,7 +16,7 @@ demo: $(VENV)/.run  ## poll an API, land, stream, write: exact, balanced rows in
 stack: $(VENV)/.stack  ## the same on real Kafka, a schema registry, Cassandra and PostgreSQL
 	$(BIN)/python examples/users/stack.py
 
-test: check  ## every gate and every test (12 minutes at most on 2 cores)
+test: check  ## every gate and every test (half an hour on 2 cores)
 	$(BIN)/python -m pytest -m "not slow"
 
 check: $(VENV)/.dev  ## the gates: lint, format, types, import directions, docs
