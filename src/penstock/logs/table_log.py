@@ -13,22 +13,11 @@ import psycopg
 from psycopg import sql
 
 from penstock.errors import LogChanged, PenstockError
+from penstock.logs.columns import RECORDS
 from penstock.logs.tables import Entry
 from penstock.logs.waking import Waker
 from penstock.postgresql import connection
 from penstock.records import Limits, LogBatch, Span
-
-RECORDS = pl.Schema(
-    {
-        "partition": pl.Int32(),
-        "offset": pl.Int64(),
-        "key": pl.Binary(),
-        "value": pl.Binary(),
-        "headers": pl.Binary(),
-        "born": pl.Datetime("us", "UTC"),
-    }
-)
-"""Types of `records.LOG_COLUMNS`."""
 
 _ROWS = sql.SQL(
     'SELECT partition, "offset", key, value, headers, born FROM {table}'

@@ -10,12 +10,10 @@ from datetime import datetime
 import polars as pl
 
 from penstock.errors import LogChanged, Refused
-from penstock.plan import BATCH_SCHEMA
-from penstock.records import LOG_COLUMNS, Limits, LogBatch, Span
+from penstock.logs.columns import RECORDS
+from penstock.records import Limits, LogBatch, Span
 from penstock.serdes.partitioner import partition_of
 from penstock.testing.clock import START
-
-_SCHEMA = pl.Schema({name: BATCH_SCHEMA[name] for name in LOG_COLUMNS})
 
 
 class MemoryLog:
@@ -37,7 +35,7 @@ class MemoryLog:
         """Empty the log and give it a new identity."""
         with self._changed:
             self._id = str(uuid.uuid4())
-            self._records = {p: pl.DataFrame(schema=_SCHEMA) for p in range(self._partitions)}
+            self._records = {p: pl.DataFrame(schema=RECORDS) for p in range(self._partitions)}
             self._starts = dict.fromkeys(range(self._partitions), 0)
 
     def append(self, records: pl.DataFrame, *, born: datetime = START) -> dict[int, int]:
@@ -64,7 +62,7 @@ class MemoryLog:
             for (partition,), part in parts.items():
                 end = ends[partition]
                 offsets = pl.int_range(end, end + part.height, eager=True).alias("offset")
-                placed = part.with_columns(offsets).select(list(_SCHEMA)).cast(_SCHEMA)
+                placed = part.with_columns(offsets).select(list(RECORDS)).cast(RECORDS)
                 self._records[partition] = pl.concat([self._records[partition], placed])
             self._changed.notify_all()
         return {partition: ends[partition] for (partition,) in parts}
@@ -98,7 +96,7 @@ class MemoryLog:
         return self.reread(spans)
 
     def reread(self, spans: Mapping[int, Span]) -> LogBatch:
-        parts = [pl.DataFrame(schema=_SCHEMA)]
+        parts = [pl.DataFrame(schema=RECORDS)]
         for partition, span in sorted(spans.items()):
             part = self._after(partition, span.start)
             if part.height < len(span):
@@ -130,7 +128,7 @@ class MemoryLog:
     def _completed(self, records: pl.DataFrame, born: datetime) -> pl.DataFrame:
         defaults = {"key": None, "headers": None, "born": born}
         missing = [
-            pl.lit(value, _SCHEMA[name]).alias(name)
+            pl.lit(value, RECORDS[name]).alias(name)
             for name, value in defaults.items()
             if name not in records.columns
         ]

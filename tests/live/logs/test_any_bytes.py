@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from penstock.logs.columns import RECORDS
 from penstock.logs.postgresql import open_topic
-from penstock.logs.table_log import RECORDS
 from penstock.logs.topic import TopicLog
 from penstock.records import Limits
 

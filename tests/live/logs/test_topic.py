@@ -11,8 +11,8 @@ import pytest
 from psycopg import sql
 
 from penstock.errors import LogChanged, Refused, Unavailable
+from penstock.logs.columns import RECORDS
 from penstock.logs.postgresql import open_landing, open_topic
-from penstock.logs.table_log import RECORDS
 from penstock.logs.topic import TopicLog
 from penstock.records import LOG_COLUMNS, Limits, Span
 

@@ -11,22 +11,12 @@ from typing import cast
 import polars as pl
 from confluent_kafka import Message
 
+from penstock.logs.columns import RECORDS
+
 BORN = "penstock-born"
 """Header with the time when a record was first seen: `MICROSECONDS` since 1970."""
 
 MICROSECONDS = Struct(">q")
-
-RECORDS = pl.Schema(
-    {
-        "partition": pl.Int32(),
-        "offset": pl.Int64(),
-        "key": pl.Binary(),
-        "value": pl.Binary(),
-        "headers": pl.Binary(),
-        "born": pl.Datetime("us", "UTC"),
-    }
-)
-"""Types of `records.LOG_COLUMNS`."""
 
 Headers = Sequence[tuple[str, bytes | None]]
 

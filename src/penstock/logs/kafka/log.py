@@ -19,9 +19,10 @@ from confluent_kafka.admin._listoffsets import (
 )
 
 from penstock.errors import LogChanged, PenstockError, Unavailable
+from penstock.logs.columns import RECORDS
 from penstock.logs.kafka import address, client, topics
 from penstock.logs.kafka.errors import translated
-from penstock.logs.kafka.frames import RECORDS, frame
+from penstock.logs.kafka.frames import frame
 from penstock.logs.kafka.marks import Marks
 from penstock.logs.kafka.reader import GRACE, Reader
 from penstock.logs.kafka.stalls import Stalls
