@@ -202,8 +202,9 @@ def _check(profile: Profile) -> None:
                 f"profile {profile.name!r}: {what} is {url.partition(':')[0]!r}, which cannot be "
                 f"used; write {known} or embedded:"
             )
-    if profile.engine and not embedded.is_embedded(profile.engine):
+    if profile.on_spark and not profile.log.startswith(_KAFKA):
         raise ProfileError(
-            f"profile {profile.name!r}: there is no engine {profile.engine.partition(':')[0]!r}; "
+            f"profile {profile.name!r}: the engine {profile.engine!r} reads topics from Kafka, but "
+            f"log is {profile.log.partition(':')[0]!r}; write log = \"kafka://host:9092\", or "
             "leave engine out to use the embedded one"
         )

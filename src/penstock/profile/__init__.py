@@ -13,6 +13,7 @@ from penstock.profile.file import (
     load,
     services_settings,
 )
+from penstock.profile.spark import SparkSettings
 from penstock.profile.urls import redact
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "JSON_SCHEMA",
     "EnvVar",
     "Profile",
+    "SparkSettings",
     "Store",
     "env",
     "load",

@@ -11,7 +11,9 @@ from typing import Any
 from urllib.parse import quote
 
 from penstock.errors import ProfileError
+from penstock.profile import spark
 from penstock.profile.apart import VARIABLE, apart
+from penstock.profile.spark import SparkSettings
 from penstock.profile.urls import filled_url
 
 FILE = "penstock.toml"
@@ -21,7 +23,7 @@ FORMATS = (JSON, JSON_SCHEMA, AVRO)
 """How a topic can hold records: plain JSON, or in a schema registry's wire format."""
 
 _EMBEDDED_URL = "embedded:"
-_SETTINGS = ("home", "log", "registry", "engine", "format", "formats", "stores")
+_SETTINGS = ("home", "log", "registry", "engine", "spark", "format", "formats", "stores")
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ class Profile:
         home: URL of the database where Penstock keeps its own state, or `embedded:`.
         log: URL of the system that holds the topics.
         registry: URL of a schema registry, if there is one.
-        engine: URL of the engine; None is the embedded one.
+        engine: Spark's master; None is the embedded engine.
+        spark: Settings of the Spark engine.
         stores: The stores by name; those of the embedded profile are made by `store`.
         format: How topics hold their records, one of `FORMATS`.
         formats: The same for single topics, by name, where it differs.
@@ -67,6 +70,12 @@ class Profile:
     stores: Mapping[str, Store] = field(default_factory=dict)
     format: str = JSON
     formats: Mapping[str, str] = field(default_factory=dict)
+    spark: SparkSettings = field(default_factory=SparkSettings, repr=False)
+
+    @property
+    def on_spark(self) -> bool:
+        """Whether segments that read topics run on Spark."""
+        return self.engine is not None
 
     def format_of(self, topic: str) -> str:
         """Say how a topic holds its records: one of `FORMATS`."""
@@ -192,11 +201,24 @@ def _profile(where: str, name: str, table: object) -> Profile:
         home=urls["home"],
         log=urls["log"],
         registry=urls.get("registry"),
-        engine=urls.get("engine"),
+        engine=_engine(f"{where} engine", urls.get("engine")),
+        spark=spark.read(f"{where} spark", _table(where, table, "spark")),
         stores=stores,
         format=usual,
         formats=formats,
     )
+
+
+def _engine(where: str, engine: str | None) -> str | None:
+    if engine in {None, "", _EMBEDDED_URL}:
+        return None
+    if not spark.is_master(engine):
+        raise ProfileError(
+            f"{where}: there is no engine {engine!r}; write spark://host:port, local[2], "
+            "local-cluster[2,1,1024], yarn or k8s://https://host:port, or leave engine out to use "
+            "the embedded one"
+        )
+    return engine
 
 
 def _table(where: str, table: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -41,6 +41,13 @@ def filled_url(where: str, template: object) -> str:
     return url
 
 
+def filled(where: str, template: object) -> str:
+    """Fill the variables into a text that is no URL; raises as `filled_url` does."""
+    if not isinstance(template, str) or not template:
+        raise ProfileError(f"{where} must be a text, not {template!r}")
+    return _VARIABLE.sub(lambda match: _value(where, match), template)
+
+
 def _filled(where: str, template: object) -> str:
     if not isinstance(template, str) or not template:
         raise ProfileError(f"{where} must be a URL, not {template!r}")
