@@ -156,12 +156,13 @@ class Log(Protocol):
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a sink can do."""
+    """What a sink can do; `apart`: it is an `Apart`, too."""
 
     upsert: bool = True
     delete: bool = True
     atomic: bool = True
     least_commit_interval: float = 0.0
+    apart: bool = False
 
 
 class Sink(Protocol):
@@ -236,6 +237,36 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Release connections; never raises."""
+
+
+class Apart(Sink, Protocol):
+    """A sink for which other machines stage: on a cluster, where the rows are made.
+
+    For each micro-batch that is staged so the owner calls `lay`, tasks call `stage_apart` on
+    objects of their own, and the owner calls `commit` with the receipts that came back.
+    """
+
+    def lay(self, batch: int, epoch: int) -> str:
+        """Make room for a micro-batch, after home opened it and before anybody stages for it.
+
+        Args:
+            batch: The open batch's id: grows, never comes again.
+            epoch: Under which the owner holds the partitions.
+
+        Returns:
+            What `stage_apart` needs to know of it: plain text.
+        """
+
+    def stage_apart(self, place: str, rows: pl.DataFrame) -> Receipt:
+        """Bring rows to the store as `stage` does, from anywhere.
+
+        The object was constructed, not opened, and has claimed nothing. Called by several tasks
+        at once, each on an object of its own, and again by a task that is tried again or runs
+        twice. What is never named in a commit is swept some day.
+
+        Returns:
+            A receipt whose token names exactly what this call staged.
+        """
 
 
 SinkFactory = Callable[[], Sink]
