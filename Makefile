@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet
 
-.PHONY: demo stack test check crash bench lock format clean help
+.PHONY: demo stack cluster test check crash bench lock format clean help
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -15,6 +15,9 @@ demo: $(VENV)/.run  ## poll an API, land, stream, write: exact, balanced rows in
 
 stack: $(VENV)/.stack  ## the same on real Kafka, a schema registry, Cassandra and PostgreSQL
 	$(BIN)/python examples/users/stack.py
+
+cluster: $(VENV)/.cluster  ## the same with Spark: a standalone master and a worker (needs Java 17 or 21)
+	$(BIN)/python examples/users/cluster.py
 
 test: check  ## every gate and every test (half an hour on 2 cores)
 	$(BIN)/python -m pytest -m "not slow"
@@ -39,8 +42,9 @@ format: $(VENV)/.dev  ## let the formatter have its way
 lock: $(VENV)/.dev  ## renew the locked versions
 	$(PIP) install uv
 	$(LOCK) --group build -o requirements/run.txt
-	$(LOCK) --all-extras --group build -c requirements/run.txt -o requirements/stack.txt
-	$(LOCK) --all-extras --group dev -c requirements/stack.txt -o requirements/dev.txt
+	$(LOCK) --extra kafka --extra cassandra --extra services --group build -c requirements/run.txt -o requirements/stack.txt
+	$(LOCK) --all-extras --group build -c requirements/stack.txt -o requirements/cluster.txt
+	$(LOCK) --all-extras --group dev -c requirements/cluster.txt -o requirements/dev.txt
 
 clean:  ## remove what was built and installed here (data under .penstock stays)
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis
@@ -56,6 +60,10 @@ $(VENV)/.run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.stack: requirements/stack.txt $(VENV)/.run
 	$(PIP) install --require-hashes -r requirements/stack.txt
+	touch $@
+
+$(VENV)/.cluster: requirements/cluster.txt $(VENV)/.stack
+	$(PIP) install --require-hashes -r requirements/cluster.txt
 	touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
