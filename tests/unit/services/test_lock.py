@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
-from penstock.services.artifacts import lock, relock
+import pytest
+
+from penstock.errors import Refused
+from penstock.services.artifacts import ensure, lock, relock
 from penstock.services.artifacts.lock import Artifact, Group
 
 
@@ -63,3 +67,30 @@ def test_maven_is_asked_for_what_is_wanted() -> None:
     assert "<classifier>all</classifier><type>tar.gz</type>" in alone
     assert "<exclusion><groupId>*</groupId>" in alone
     assert "exclusion" not in relock.pom(Group(("a:c:1",), transitive=True, files=()))
+
+
+def test_the_connector_is_of_the_version_of_pyspark() -> None:
+    spark = lock.group("spark")
+    assert spark.fits == "pyspark 4.2"
+    [connector] = [f for f in spark.files if ":spark-sql-kafka-0-10_2.13:" in f.coordinates]
+    assert connector.coordinates.rpartition(":")[2].startswith(spark.fits.partition(" ")[2])
+
+
+@pytest.mark.parametrize("version", ["4.3.0", "3.5.8", "4.20.0"])
+def test_another_pyspark_is_refused(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "version", lambda package: version)
+    with pytest.raises(Refused) as refused:
+        ensure(["spark"])
+    assert str(refused.value) == (
+        f"pyspark {version} is installed, and the jars of spark are for 4.2; "
+        "run pip install 'pyspark==4.2.*'"
+    )
+
+
+def test_no_pyspark_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(package: str) -> str:
+        raise metadata.PackageNotFoundError(package)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    with pytest.raises(Refused, match=r"not installed; run pip install 'penstock\[spark\]'"):
+        ensure(["spark"])

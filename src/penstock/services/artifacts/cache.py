@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 
 from penstock.errors import Refused, Unavailable
@@ -74,16 +75,38 @@ def ensure(
 
     Raises:
         Unavailable: Something is missing and the repository cannot be reached, or the disk is full.
-        Refused: The repository lacks a file or has a wrong one, or the cache cannot be written.
+        Refused: The repository lacks a file or has a wrong one, the cache cannot be written, or the
+            files are for another version of a Python package than the one that is installed.
         ProfileError: The mirror is no URL.
     """
-    wanted = {name: lock.group(name).files for name in names}
+    wanted = {name: _fitting(name).files for name in names}
     with _explained():
         missing = _missing({file for files in wanted.values() for file in files})
     if missing:
         lacking = [name for name, files in wanted.items() if not missing.isdisjoint(files)]
         display = display or on_stderr()
         _fetch(missing, lacking, Fetch(places.repository(mirror), _jars(), display))
+
+
+def _fitting(name: str) -> lock.Group:
+    """Return a group of the lock that fits what is installed."""
+    group = lock.group(name)
+    package, _, wanted = group.fits.partition(" ")
+    if not package:
+        return group
+    try:
+        installed = metadata.version(package)
+    except metadata.PackageNotFoundError:
+        raise Refused(
+            f"the jars of {name} are for {package}, which is not installed; "
+            f"run pip install 'penstock[{name}]'"
+        ) from None
+    if installed.split(".")[:2] != wanted.split("."):
+        raise Refused(
+            f"{package} {installed} is installed, and the jars of {name} are for {wanted}; "
+            f"run pip install '{package}=={wanted}.*'"
+        )
+    return group
 
 
 def _fetch(missing: set[Artifact], names: list[str], fetch: Fetch) -> None:

@@ -50,11 +50,14 @@ class Group:
         wanted: The coordinates that were asked for.
         transitive: Whether their dependencies belong to it.
         files: What that came to when the lock was renewed.
+        fits: The Python package that they belong to, and the minor version that it must have,
+            such as `pyspark 4.2`.
     """
 
     wanted: tuple[str, ...]
     transitive: bool
     files: tuple[Artifact, ...]
+    fits: str = ""
 
 
 @cache
@@ -66,6 +69,7 @@ def read() -> Mapping[str, Group]:
             tuple(table["wanted"]),
             table["transitive"],
             tuple(Artifact(*entry) for entry in table["files"]),
+            table.get("fits", ""),
         )
         for name, table in tomllib.loads(text).items()
     }

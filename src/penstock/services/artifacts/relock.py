@@ -22,7 +22,7 @@ from penstock.services.artifacts import lock
 from penstock.services.artifacts.lock import Artifact, Group
 
 _HEADER = """\
-# The files of each service. `wanted` and `transitive` are written by people, `files` by
+# The files of each service. `wanted`, `transitive` and `fits` are written by people, `files` by
 # `python -m penstock.services.artifacts.relock`: coordinates, size in bytes, SHA-256.
 """
 _RESOLVE = [
@@ -55,7 +55,9 @@ def written(groups: Mapping[str, Group]) -> str:
 def _table(name: str, group: Group) -> str:
     lines = [f"[{name}]", "wanted = ["]
     lines += [f"    {json.dumps(coordinates)}," for coordinates in group.wanted]
-    lines += ["]", f"transitive = {json.dumps(group.transitive)}", "files = ["]
+    lines += ["]", f"transitive = {json.dumps(group.transitive)}"]
+    lines += [f"fits = {json.dumps(group.fits)}"] if group.fits else []
+    lines += ["files = ["]
     lines += [f"    {json.dumps([f.coordinates, f.size, f.sha256])}," for f in group.files]
     return "\n".join([*lines, "]", ""])
 
