@@ -1,0 +1,1 @@
+"""The Spark engine: micro-batches whose plan runs on the executors of a cluster."""

@@ -1,0 +1,21 @@
+"""What goes wrong in Spark, in our words."""
+
+from __future__ import annotations
+
+from penstock.errors import PenstockError, Unavailable
+
+
+def translate(error: BaseException) -> PenstockError:
+    """Turn what Spark, its Python half or the way between them raised into one of our errors.
+
+    Args:
+        error: As it was caught.
+
+    Returns:
+        An error whose message is one line: what happened and what to do.
+    """
+    if isinstance(error, PenstockError):
+        return error
+    words = str(error)
+    line = next((line for line in words.splitlines() if line.strip()), type(error).__name__)
+    return Unavailable(f"Spark failed: {line[:300]}")
