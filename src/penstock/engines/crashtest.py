@@ -9,28 +9,25 @@ blows are used up, the round is judged (see `verdict`).
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
 from penstock import profile as profiles
-from penstock.engines import ground, verdict, victims
+from penstock.engines import children, ground, verdict, victims
 from penstock.engines.blows import CUT, MOMENT, POINT, STOPPED, Blow, schedule
 from penstock.errors import Unavailable
 from penstock.services import table
 
 _PATIENCE = 90.0
-_LOG_TAIL = 1_500
 
 
 @dataclass
@@ -206,15 +203,11 @@ class _Round:
                 self._terminate(child)
             return True
 
-    @contextmanager
     def _child(
         self, blow: Blow, *options: str, fault: str | None = None
-    ) -> Iterator[subprocess.Popen[bytes]]:
+    ) -> AbstractContextManager[subprocess.Popen[bytes]]:
         """Run the program in a child process; it is gone at the end of the block."""
-        program = self._trial.programs[blow.program].absolute()
-        command = [sys.executable, "-m", "penstock", "run", str(program), "--until-idle", *options]
         environment = {
-            **os.environ,
             **self._ground.environment,
             "PENSTOCK_PROFILE": self._trial.profile,
             "PENSTOCK_BATCH_RECORDS": str(blow.batch),
@@ -222,15 +215,8 @@ class _Round:
             "PENSTOCK_DISABLE": self._trial.without or "",
             "PENSTOCK_FAULT": fault or "",
         }
-        with self._log.open("ab") as log:
-            child = subprocess.Popen(  # noqa: S603 - the user's own program, as the user runs it
-                command, env=environment, stdout=log, stderr=log
-            )
-        try:
-            yield child
-        finally:
-            child.kill()
-            child.wait()
+        program = self._trial.programs[blow.program]
+        return children.running(program, environment, self._log, *options)
 
     def _ended(self, child: subprocess.Popen[bytes]) -> int | None:
         try:
@@ -276,5 +262,5 @@ class _Round:
         return False
 
     def _wrong(self, words: str) -> None:
-        tail = self._log.read_text(errors="replace")[-_LOG_TAIL:]
+        tail = children.last_words(self._log)
         self._result.differences.append(f"{words}; its last words:\n{tail}")

@@ -17,6 +17,10 @@ def _variant() -> int:
     return int(os.environ.get("PENSTOCK_VARIANT", "0"))
 
 
+def _sources() -> bool:
+    return os.environ.get("PENSTOCK_SOURCES") != "off"
+
+
 @dataclass(frozen=True)
 class Options:
     """What the command line decides about one run.
@@ -26,7 +30,7 @@ class Options:
             end, replays included.
         for_seconds: End after so long.
         take_over: Fence whoever holds the partitions and take them.
-        sources: Whether to run the program's sources.
+        sources: Whether to run the program's sources; `PENSTOCK_SOURCES=off` keeps them still.
         segments: Whether to run the program's segments (`ingest` does not).
         run_id: A scheduler's name for this run: its sources poll once, and a finished run id does
             nothing when asked again.
@@ -40,7 +44,7 @@ class Options:
     until_idle: bool = False
     for_seconds: float | None = None
     take_over: bool = False
-    sources: bool = True
+    sources: bool = field(default_factory=_sources)
     segments: bool = True
     run_id: str | None = None
     accept_log: bool = False

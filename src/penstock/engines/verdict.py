@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import polars as pl
-from psycopg import sql
 
 from penstock import plan
 from penstock.contract import encode_key, synthetic
 from penstock.engines import ground
 from penstock.engines.embedded import Embedded
+from penstock.engines.filling import fill
 from penstock.engines.options import Options
 from penstock.engines.planning import CHANGED
 from penstock.engines.reconcile import reconcile
@@ -23,8 +23,7 @@ from penstock.engines.systems import Systems
 from penstock.errors import PenstockError
 from penstock.home import deadletters, replays
 from penstock.home.deadletters import Selection
-from penstock.interfaces import Response
-from penstock.logs import postgresql as logs
+from penstock.logs.paging import pages
 from penstock.postgresql import connection
 from penstock.profile import JSON, Store
 from penstock.profile.apart import moved
@@ -33,7 +32,6 @@ from penstock.serdes import formats
 
 if TYPE_CHECKING:
     from penstock.engines.ground import Ground
-    from penstock.interfaces import Log
     from penstock.pipeline import Pipeline
     from penstock.plan import Lane, Segment
 
@@ -48,17 +46,7 @@ def fill_topics(laid: Ground, program: Path, rows: int, seed: int) -> None:
     with Systems(laid.profile, pipeline.name, laid.root) as systems:
         for segment in external:
             records = _records(segment, synthetic(segment.spec, rows, seed))
-            _fill(systems.log_url, segment, records)
-
-
-def _fill(url: str, segment: Segment, records: pl.DataFrame) -> None:
-    if url.startswith("kafka:"):
-        from penstock.logs.kafka import aside
-
-        aside.fill(url, segment.name, segment.partitions or 1, records)
-        return
-    with closing(logs.open_topic(url, segment.name, segment.partitions)) as topic:
-        topic.append(records)
+            fill(systems, segment, segment.partitions or 1, [records])
 
 
 def _records(segment: Segment, frame: pl.DataFrame) -> pl.DataFrame:
@@ -135,44 +123,8 @@ def _against_calm(
 
 def _copy(segment: Segment, source: Systems, target: Systems) -> None:
     """Copy a log, byte for byte, with the times of birth."""
-    log = source.log(segment)
-    try:
-        if segment.kind == "landing":
-            _copy_landing(log, segment, target)
-        else:
-            topic = logs.open_topic(target.log_url, segment.name, len(log.spans()))
-            for records in _read(log):
-                topic.append(records.drop("offset"))
-            topic.close()
-    finally:
-        log.close()
-
-
-def _copy_landing(log: Log, segment: Segment, target: Systems) -> None:
-    landing = target.landing(segment)
-    landing.cursor()
-    table = sql.Identifier("landing", segment.name)
-    statement = sql.SQL('UPDATE {} SET born = %s, headers = %s WHERE "offset" = %s').format(table)
-    with connection.connect(target.home_url, name="crashtest") as session:
-        for records in _read(log):
-            bodies = records["value"].to_list()
-            landing.append([Response(body, None) for body in bodies])
-            columns = records.select("born", "headers", "offset").rows()
-            facts = [(b, None if h is None else h.decode(), o) for b, h, o in columns]
-            session.cursor().executemany(statement, facts)
-    landing.close()
-
-
-def _read(log: Log) -> Iterator[pl.DataFrame]:
-    starts = {partition: span.start for partition, span in log.spans().items()}
-    while True:
-        batch = log.read(starts, _LIMITS)
-        ends = {p: span.end for p, span in batch.spans.items() if span.end > starts[p]}
-        if not ends:
-            return
-        if batch.records.height:
-            yield batch.records
-        starts.update(ends)
+    with closing(source.log(segment)) as log:
+        fill(target, segment, len(log.spans()), pages(log, _LIMITS))
 
 
 def _compared(lane: Lane, crashed: Systems, calm: Systems) -> Iterator[str]:

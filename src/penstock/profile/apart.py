@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 if TYPE_CHECKING:
     from penstock.profile.file import Profile
 
 VARIABLE = "PENSTOCK_NAMESPACE"
-"""Environment variable that a crash test gives to its runs: what is loaded is then set apart."""
+"""Environment variable that a trial gives to its runs: what is loaded is then set apart."""
 
+REFERENCE = "PENSTOCK_REFERENCE"
+"""Environment variable that makes of a profile what `on_one_machine` does."""
+
+_EMBEDDED = "embedded:"
 _WITHOUT_DATABASES = ("embedded", "kafka")
 
 
@@ -32,6 +36,23 @@ def apart(profile: Profile, namespace: str) -> Profile:
             for name, store in profile.stores.items()
         },
         formats={f"{namespace}_{topic}": given for topic, given in profile.formats.items()},
+    )
+
+
+def on_one_machine(profile: Profile) -> Profile:
+    """Put everything but the registry on the embedded engine and PostgreSQL.
+
+    Topics keep their formats, so that the same bytes are good or dead as in the profile.
+    """
+    return replace(
+        profile,
+        home=_EMBEDDED,
+        log=_EMBEDDED,
+        engine=None,
+        stores={
+            name: replace(store, url=f"{_EMBEDDED}?schema={quote(name, safe='')}", tables={})
+            for name, store in profile.stores.items()
+        },
     )
 
 

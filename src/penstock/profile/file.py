@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from penstock.errors import ProfileError
 from penstock.profile import spark
-from penstock.profile.apart import VARIABLE, apart
+from penstock.profile.apart import REFERENCE, VARIABLE, apart, on_one_machine
 from penstock.profile.spark import SparkSettings
 from penstock.profile.urls import filled_url
 
@@ -124,6 +124,8 @@ def load(path: Path | str | None = None, name: str = EMBEDDED) -> Profile:
         known = ", ".join([EMBEDDED, *profiles])
         raise ProfileError(f"{file} has no profile {name!r}; there are {known}")
     profile = _profile(f"{file}: [profiles.{name}]", name, profiles[name])
+    if os.environ.get(REFERENCE):
+        profile = on_one_machine(profile)
     namespace = os.environ.get(VARIABLE)
     return apart(profile, namespace) if namespace else profile
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from base64 import b64decode
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Producer
@@ -11,6 +14,7 @@ from confluent_kafka import Producer
 from penstock.errors import Unavailable
 from penstock.logs.kafka import client
 from penstock.logs.kafka.errors import errors
+from penstock.logs.kafka.frames import BORN, MICROSECONDS
 from penstock.logs.kafka.log import open_topic
 
 if TYPE_CHECKING:
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 
 _PATIENCE = 60.0
 _QUEUE = 10_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @contextmanager
@@ -50,14 +55,15 @@ def _delete(url: str, namespace: str) -> None:
         admin.result(one)
 
 
-def fill(url: str, topic: str, partitions: int, records: pl.DataFrame) -> None:
+def fill(url: str, topic: str, partitions: int, frames: Iterable[pl.DataFrame]) -> None:
     """Make a topic and write records to it, outside of transactions.
 
     Args:
         url: Of the cluster.
         topic: Its name.
         partitions: How many it shall have.
-        records: `value` and perhaps `key`.
+        frames: `value`, and any of `partition`, `key`, `headers` and `born`; without a partition
+            Kafka's default partitioner chooses.
 
     Raises:
         Unavailable: Kafka is away.
@@ -66,10 +72,24 @@ def fill(url: str, topic: str, partitions: int, records: pl.DataFrame) -> None:
     open_topic(url, topic, partitions).close()
     config: dict[str, Any] = {**client.settings(url), "partitioner": "murmur2_random"}
     with errors(f"topic {topic!r}"):
-        producer = Producer(config)
-        for number, record in enumerate(records.iter_rows(named=True), 1):
-            producer.produce(topic, record["value"], record.get("key"))
-            if number % _QUEUE == 0:
-                producer.flush(_PATIENCE)
-        if producer.flush(_PATIENCE):
-            raise Unavailable(f"topic {topic!r} did not take the records in {_PATIENCE:.0f} s")
+        producer = Producer({**config, "enable.idempotence": True})
+        for records in frames:
+            for number, record in enumerate(records.iter_rows(named=True), 1):
+                producer.produce(topic, **_message(record))
+                if number % _QUEUE == 0:
+                    producer.flush(_PATIENCE)
+            if producer.flush(_PATIENCE):
+                raise Unavailable(f"topic {topic!r} did not take records in {_PATIENCE:.0f} s")
+
+
+def _message(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record as a producer takes it; the time of birth is a header, as Kafka's own is coarser."""
+    found: dict[str, Any] = {"value": record["value"], "key": record.get("key")}
+    if "partition" in record:
+        found["partition"] = record["partition"]
+    pairs = json.loads(record.get("headers") or b"[]")
+    headers = [(name, None if value is None else b64decode(value)) for name, value in pairs]
+    if "born" in record:
+        micros = (record["born"] - _EPOCH) // timedelta(microseconds=1)
+        headers.append((BORN, MICROSECONDS.pack(micros)))
+    return found | ({"headers": headers} if headers else {})
