@@ -5,6 +5,10 @@ from __future__ import annotations
 from penstock.errors import PenstockError, Unavailable
 
 
+class WorkersDied(Unavailable):
+    """A task was tried so often as Spark may, and each time its process or executor died of it."""
+
+
 def translate(error: BaseException) -> PenstockError:
     """Turn what Spark, its Python half or the way between them raised into one of our errors.
 

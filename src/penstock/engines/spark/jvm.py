@@ -10,43 +10,40 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from penstock.engines.spark import settings as conf
 from penstock.errors import Refused, Unavailable
-
-if TYPE_CHECKING:
-    from py4j.java_gateway import JavaGateway
 
 OUT = "driver.out"
 """What the JVM says before it has a log, in the run's folder."""
 
 _PATIENCE = 120.0
-"""Seconds until a JVM must have come up, on the slowest of machines."""
+"""Seconds in which a JVM comes up even on a slow machine."""
+
+_LAST = 10.0
+"""Seconds for its end in peace."""
 
 
 class Jvm:
     """A JVM that runs Spark's driver.
 
     Args:
-        java: Home of its Java.
-        folder: Where its words go.
-        scratch: A folder that is removed with it.
+        java: Its Java program.
+        scratch: A folder that is removed with it; its words go beside that.
         settings: What Spark is told.
+
+    Attributes:
+        gateway: How to speak to it, once it is started.
     """
 
-    def __init__(
-        self, java: Path, folder: Path, scratch: Path, settings: Mapping[str, str]
-    ) -> None:
-        import pyspark
-
-        self._spark = Path(pyspark.__file__).parent
-        self._java = java
-        self._out = folder / OUT
+    def __init__(self, java: Path, scratch: Path, settings: Mapping[str, str]) -> None:
+        self._java = java.resolve().parent.parent
         self._scratch = scratch
         self._settings = settings
+        self._out = scratch.parent / OUT
         self._process: subprocess.Popen[bytes] | None = None
-        self.gateway: JavaGateway | None = None
+        self.gateway: Any = None
 
     @property
     def alive(self) -> bool:
@@ -69,27 +66,45 @@ class Jvm:
             port, secret = self._connection(told)
         finally:
             file.unlink()  # it may hold secrets
-        from pyspark.java_gateway import launch_gateway
+        from pyspark import java_gateway
 
         with _environment(PYSPARK_GATEWAY_PORT=str(port), PYSPARK_GATEWAY_SECRET=secret):
-            self.gateway = launch_gateway()
+            self.gateway = java_gateway.launch_gateway()  # type: ignore[no-untyped-call]
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process is not None:
+            self._process.kill()
+
+    def end(self) -> None:
+        """End it, in peace if it goes by itself, and remove what it kept."""
+        if self._process is not None and self._process.stdin is not None:
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
+            try:
+                self._process.wait(_LAST)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                self._process.wait()
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _launch(self, told: Path, file: Path) -> None:
-        arguments = ["--properties-file", str(file), "--load-spark-defaults", "pyspark-shell"]
-        host = self._settings["spark.driver.bindAddress"]
+        home = self._home()
         environment = {
             **os.environ,
             "JAVA_HOME": str(self._java),
-            "SPARK_HOME": str(self._spark),
+            "SPARK_HOME": str(home),
             "SPARK_CONNECT_MODE": "0",
-            "SPARK_LOCAL_IP": host,
+            "SPARK_LOCAL_IP": self._settings["spark.driver.bindAddress"],
+            "SPARK_LOCAL_DIRS": str(self._scratch),
             "_PYSPARK_DRIVER_CONN_INFO_PATH": str(told),
         }
+        options = ["--properties-file", str(file), "--load-spark-defaults", "pyspark-shell"]
         with self._out.open("wb") as out:
-            # It ends when its standard input does, even if this process is killed. A session of
-            # its own keeps Ctrl-C from it and from the executors that it starts.
+            # It ends when its standard input does, so also when this process is killed. In a
+            # session of its own neither it nor the executors that it starts hear of a Ctrl-C.
             self._process = subprocess.Popen(  # noqa: S603
-                [str(self._spark / "bin" / "spark-submit"), *arguments],
+                [str(home / "bin" / "spark-submit"), *options],
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -98,37 +113,36 @@ class Jvm:
                 start_new_session=True,
             )
 
+    def _home(self) -> Path:
+        import pyspark
+
+        installed = Path(pyspark.__file__).parent
+        if not self._settings["spark.master"].startswith("local-cluster"):
+            return installed
+        home = self._scratch / "home"  # its workers keep their files in Spark's home
+        home.mkdir()
+        for part in ("bin", "jars", "python"):
+            (home / part).symlink_to(installed / part)
+        return home
+
     def _connection(self, told: Path) -> tuple[int, str]:
         deadline = time.monotonic() + _PATIENCE
         while not told.exists():
             if not self.alive:
-                raise Refused(f"Spark's JVM ended as it started: {self._last_words()}")
+                raise Refused(f"Spark's driver could not be started: {self._last_words()}")
             if time.monotonic() > deadline:
-                self.end()
                 raise Unavailable(
-                    f"Spark's JVM did not come up in {_PATIENCE:.0f} s; see {self._out}"
+                    f"Spark's driver did not come up in {_PATIENCE:.0f} s; look into {self._out}"
                 )
             time.sleep(0.02)
-        content = told.read_bytes()
+        content = told.read_bytes()  # it is moved to its place when it is whole
         port, length = struct.unpack("!ii", content[:8])
         return port, content[8 : 8 + length].decode()
 
     def _last_words(self) -> str:
         lines = self._out.read_text(errors="replace").strip().splitlines()
         said = [line for line in lines if not line.startswith(("WARNING", "\t"))]
-        return (said or lines or ["it said nothing"])[-1]
-
-    def end(self) -> None:
-        """End it, in peace if it goes by itself, and remove what it kept."""
-        if self._process is not None and self._process.stdin is not None:
-            with suppress(BrokenPipeError):
-                self._process.stdin.close()
-            try:
-                self._process.wait(10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        return (said or [f"it said nothing; Java is {self._java}"])[-1]
 
 
 @contextmanager

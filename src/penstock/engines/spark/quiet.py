@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from pathlib import Path
 
 LOG = "driver.log"
@@ -10,6 +11,7 @@ LOG = "driver.log"
 
 _LOGGERS = ("py4j", "pyspark", "SQLQueryContextLogger", "DataFrameQueryContextLogger")
 
+# Left out are warnings about what is as it should be.
 _LOG4J = """\
 status = off
 rootLogger.level = warn
@@ -25,29 +27,33 @@ appender.file.policies.size.type = SizeBasedTriggeringPolicy
 appender.file.policies.size.size = 10MB
 appender.file.strategy.type = DefaultRolloverStrategy
 appender.file.strategy.max = 2
-logger.slow.name = org.apache.spark.sql.execution.streaming.runtime.ProcessingTimeExecutor
-logger.slow.level = error
+logger.native.name = org.apache.hadoop.util.NativeCodeLoader
+logger.native.level = error
+logger.late.name = org.apache.spark.sql.execution.streaming.runtime.ProcessingTimeExecutor
+logger.late.level = error
+logger.conf.name = org.apache.spark.SparkConf
+logger.conf.level = error
 """
 
 
-def java(folder: Path, into: Path) -> Path:
-    """Write the settings by which the JVM logs to a file that never grows beyond bounds.
+def java(scratch: Path) -> Path:
+    """Write the settings by which the JVM logs to a file that does not grow beyond bounds.
 
     Args:
-        folder: Where the log is to be.
-        into: Where the settings go.
+        scratch: Where the settings go; the log is beside it.
 
     Returns:
         The settings' file.
     """
-    file = into / "log4j2.properties"
-    log = str(folder.absolute() / LOG).replace("\\", "\\\\").replace("$", "$$")
+    log = str(scratch.parent / LOG).replace("\\", "\\\\").replace("$", "$$")
+    file = scratch / "log4j2.properties"
     file.write_text(_LOG4J.format(file=log), encoding="utf-8")
     return file
 
 
 def python() -> None:
-    """Keep the Python halves of Spark off the terminal; what they say reaches us as errors too."""
+    """Keep Spark's Python half off the terminal; what it says reaches us as errors as well."""
+    warnings.filterwarnings("ignore", message="PySpark does not yet fully support pandas")
     for name in _LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers = [logging.NullHandler()]

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import signal
 import sys
-import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from penstock.engines.spark import failures, quiet, settings, shipping
+from penstock.engines.spark import failures, masters, quiet, scratch, settings, shipping
 from penstock.engines.spark.jvm import Jvm
 from penstock.engines.spark.settings import Places
 from penstock.errors import PenstockError, Refused, Unavailable
-from penstock.services import artifacts
+from penstock.services import artifacts, java
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -26,20 +26,21 @@ if TYPE_CHECKING:
     from penstock.profile import Profile
 
 _PACKED = "penstock-program"
+_LOOK = 0.1
 
 
 class Cluster:
-    """A Spark of this run; one at a time in a process.
+    """The Spark of one run; a process has one at a time.
 
     Args:
         profile: Names the master, and how Spark is to be.
         pipeline: The pipeline's name.
         program: The program's file, for the executors; None ships nothing.
-        folder: Where Spark's words go, into `driver.log`.
+        folder: Where Spark's words go, into `driver.log`, and what it keeps while it runs.
         said: Is told what takes a while.
 
     Example:
-        >>> with Cluster(profile, "users", Path("users.py"), Path(".penstock")) as cluster:
+        >>> with Cluster(profile, "users", Path("users.py"), Path(".penstock/spark")) as cluster:
         ...     cluster.session.range(3).count()
     """
 
@@ -52,6 +53,7 @@ class Cluster:
         said: Callable[[str], None] = lambda words: None,
     ) -> None:
         self._profile = profile
+        self._master = profile.engine or ""
         self._pipeline = pipeline
         self._program = program
         self._folder = folder
@@ -63,7 +65,7 @@ class Cluster:
     def session(self) -> SparkSession:
         """The session; another one after `revive`."""
         if self._session is None:
-            raise Unavailable("Spark is not running")
+            raise Unavailable("Spark does not run")
         return self._session
 
     @property
@@ -79,13 +81,18 @@ class Cluster:
 
     @property
     def cores(self) -> int:
-        """How many tasks all executors run at once, as it is now; at least 1."""
-        store = self.session.sparkContext._jsc.sc().statusStore()
-        executors = store.executorList(True)
-        counts = [executors.apply(i).totalCores() for i in range(executors.size())]
-        return max(1, sum(counts))
+        """How many tasks all executors run at once; it changes as executors come and go."""
+        executors = self._scala_context.statusStore().executorList(True)
+        return sum(int(executors.apply(i).totalCores()) for i in range(executors.size()))
 
     def __enter__(self) -> Cluster:
+        """Start Spark.
+
+        Raises:
+            Unavailable: The master, or an executor of it, is not to be had now.
+            Refused: Spark cannot run here, or not like this; the message says what to change.
+            ProfileError: A file that is to be shipped is not there.
+        """
         self._start()
         return self
 
@@ -98,69 +105,96 @@ class Cluster:
         self._end()
 
     def revive(self) -> None:
-        """Start again if the JVM or its connection to the cluster died; cheap when all is well.
+        """Start again if the JVM, or its bond with the master, is gone; cheap when all is well.
 
-        Raises:
-            Unavailable: It cannot be started now.
-            Refused: It cannot be started like this.
+        Raises as entering does.
         """
-        if not self._alive():
-            self._said("Spark's driver died; starting it again")
+        if not self._lives():
+            self._said("Spark's driver is gone; starting it again")
             self._end()
             self._start()
 
-    def _alive(self) -> bool:
+    def _lives(self) -> bool:
         if self._jvm is None or not self._jvm.alive or self._session is None:
             return False
         try:
-            return not self._session.sparkContext._jsc.sc().isStopped()
-        except Exception:
+            return not self._scala_context.isStopped()
+        except Exception:  # whatever it is, it does not answer
             return False
 
+    @property
+    def _scala_context(self) -> Any:
+        return self.session.sparkContext._jsc.sc()
+
     def _start(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix="penstock-spark-"))
-        logging = quiet.java(self._folder, scratch)
-        quiet.python()
-        places = Places(artifacts.classpath("spark"), scratch, logging)
-        told = settings.properties(self._profile, self._pipeline, places)
-        self._jvm = Jvm(Path("/usr/lib/jvm/java-17-openjdk-amd64"), self._folder, scratch, told)
+        jars = artifacts.classpath("spark")  # says so when there is no pyspark
+        machine = java.for_spark(self._profile.spark.java or None)
+        masters.dial(self._master)
         try:
-            self._jvm.start()
-            self._session = self._opened(self._jvm)
-            if self._program is not None:
-                archive = scratch / f"{_PACKED}.zip"
-                shipping.pack(self._program, self._profile.spark.files, archive)
-                self._session.sparkContext.addArchive(f"{archive}#{_PACKED}")
+            self._open(jars, machine)
         except BaseException as error:
             self._end()
             if isinstance(error, PenstockError) or not isinstance(error, Exception):
                 raise
             raise failures.translate(error) from error
 
+    def _open(self, jars: list[Path], machine: Path) -> None:
+        own = scratch.make(self._folder)
+        quiet.python()
+        places = Places(jars, own, quiet.java(own))
+        told = settings.properties(self._profile, self._pipeline, places)
+        self._jvm = Jvm(machine, own, told)
+        self._jvm.start()
+        self._session = self._opened(self._jvm)
+        if self._program is not None:
+            archive = own / f"{_PACKED}.zip"
+            shipping.pack(self._program, self._profile.spark.files, archive)
+            self._session.sparkContext.addArchive(f"{archive}#{_PACKED}")
+        self._await_executors()
+
     def _opened(self, jvm: Jvm) -> SparkSession:
         from pyspark import SparkConf, SparkContext
         from pyspark.sql import SparkSession
 
-        assert jvm.gateway is not None
-        with _handlers_kept():
+        with ExitStack() as stack:
+            stack.enter_context(_handlers_kept())
+            stack.enter_context(masters.limit(self._master, self._folder / quiet.LOG, jvm.kill))
             conf = SparkConf(_jvm=jvm.gateway.jvm)
             context = SparkContext(gateway=jvm.gateway, conf=conf)
         context.pythonExec = settings.executors_python(self._profile, sys.executable)
         return SparkSession(context)
+
+    def _await_executors(self) -> None:
+        patience = masters.patience(self._master)
+        deadline = time.monotonic() + patience
+        while not self.cores:
+            if not self._lives():
+                raise Unavailable(
+                    f"{self._master} ended this application as it began; "
+                    f"look into {self._folder / quiet.LOG}"
+                )
+            if time.monotonic() > deadline:
+                memory = self._profile.spark.executor_memory
+                raise Unavailable(
+                    f"{self._master} gave no executor in {patience:.0f} s: no worker has a free "
+                    f"core and {memory} of memory. Start a worker, stop another application, or "
+                    f"lower executor_memory"
+                )
+            time.sleep(_LOOK)
 
     def _end(self) -> None:
         from pyspark import SparkContext
         from pyspark.sql import SparkSession
 
         if self._session is not None:
+            if not self._lives():
+                self._session.sparkContext._jsc = None  # nobody is there to be asked
             with suppress(Exception):
                 self._session.stop()
-        gateway = self._jvm.gateway if self._jvm else None
-        if gateway is not None:
-            with suppress(Exception):
-                gateway.shutdown()
         if self._jvm is not None:
+            if self._jvm.gateway is not None:
+                with suppress(Exception):
+                    self._jvm.gateway.shutdown()
             self._jvm.end()
         SparkContext._gateway = SparkContext._jvm = SparkContext._active_spark_context = None
         SparkSession._instantiatedSession = None

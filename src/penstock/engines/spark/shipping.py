@@ -70,7 +70,7 @@ def pack(program: Path, files: Sequence[str], archive: Path) -> None:
     size = sum(path.stat().st_size for path in wanted.values())
     if size > _MOST:
         raise Refused(
-            f"{len(wanted)} files beside {own}, {size >> 20} MB, would be shipped to the executors; "
+            f"{len(wanted)} files beside {own}, {size >> 20} MB, are too much to ship; "
             "give the program a folder of its own"
         )
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as opened:
