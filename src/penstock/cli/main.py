@@ -15,6 +15,7 @@ from penstock.cli import (
     deadletters,
     ingest,
     output,
+    parity,
     reconcile,
     run,
     services,
@@ -36,6 +37,7 @@ app.command()(status.status)
 app.command()(reconcile.reconcile)
 app.add_typer(deadletters.app, name="deadletters")
 app.command()(crashtest.crashtest)
+app.command()(parity.parity)
 app.add_typer(services.app, name="services")
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+import typer
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -40,6 +42,32 @@ def graceful(stop: Callable[[], None]) -> Iterator[None]:
     before = {number: signal.signal(number, handle) for number in SIGNALS}
     try:
         yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def interrupting() -> Iterator[None]:
+    """Let a first Ctrl-C or SIGTERM unwind the block, so that it cleans up; more do not hurry it.
+
+    Raises:
+        Exit: At the end of the block, with the code of the signal.
+    """
+    caught: list[int] = []
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if caught:
+            threading.Thread(target=sys.stderr.write, args=("penstock: cleaning up\n",)).start()
+            return
+        caught.append(number)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, handle) for number in SIGNALS}
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(128 + caught[0]) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

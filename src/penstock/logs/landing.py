@@ -63,7 +63,7 @@ class LandingLog(TableLog):
             return
         if self._version is None:
             raise Refused("ask the landing for its cursor before appending to it")
-        headers = [_headers(response) for response in responses]
+        headers = [headers_of(response) for response in responses]
         now = datetime.now(UTC)
         sent = batch.bodies([response.body for response in responses], headers, now)
         after = json.dumps(responses[-1].cursor, allow_nan=False) if responses else None
@@ -90,7 +90,8 @@ class LandingLog(TableLog):
         return bool(row and row[0])
 
 
-def _headers(response: Response) -> str | None:
+def headers_of(response: Response) -> str | None:
+    """What is known of a response, as the headers of its record; None when it is nothing."""
     facts: Mapping[str, str] = response.headers
     if response.cut_off:
         facts = dict([*facts.items(), CUT_OFF])
