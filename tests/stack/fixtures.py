@@ -1,4 +1,4 @@
-"""Real Kafka, schema registry and Cassandra for tests that ask for them.
+"""Real Kafka, schema registry, Cassandra and Spark for tests that ask for them.
 
 One of each is started per test session when the first test asks, on a free port of 127.0.0.1,
 with its data below pytest's temporary folder, and stopped at the end, also when pytest is killed.
@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.stack import clients, given
-from tests.stack.servers import Servers
+from tests.stack.servers import Servers, require
+
+from penstock.services import java
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +42,19 @@ def registry(session_servers: Servers) -> str:
 def cassandra(session_servers: Servers) -> str:
     """This session's Cassandra, as `cassandra://127.0.0.1:PORT`; a keyspace is to be added."""
     return given.servers().get("cassandra") or session_servers.start("cassandra").url
+
+
+@pytest.fixture(scope="session")
+def spark() -> Path:
+    """The Java that Spark runs on here; pyspark and the connector's jars are there, too."""
+    require("spark")
+    return java.for_spark()
+
+
+@pytest.fixture(scope="session")
+def spark_master(spark: Path, session_servers: Servers) -> str:
+    """This session's standalone master, with a worker of two cores: `spark://127.0.0.1:PORT`."""
+    return given.servers().get("spark") or session_servers.start("spark", cores=2).url
 
 
 @pytest.fixture

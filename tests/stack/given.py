@@ -1,6 +1,7 @@
 """Servers that run already, for developers: tests use them and do not start their own.
 
 PENSTOCK_TEST_STACK="kafka=127.0.0.1:9092,cassandra=127.0.0.1:9042,registry=http://127.0.0.1:8081/apis/ccompat/v7"
+and spark=127.0.0.1:7077 for a standalone master with a worker.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import os
 from collections.abc import Mapping
 
 VARIABLE = "PENSTOCK_TEST_STACK"
-NAMES = ("kafka", "registry", "cassandra")
+NAMES = ("kafka", "registry", "cassandra", "spark")
 
 
 def servers() -> Mapping[str, str]:

@@ -25,6 +25,7 @@ _FILES: Mapping[str, Callable[[str], object]] = {
     "kafka": artifacts.classpath,
     "cassandra": artifacts.classpath,
     "registry": artifacts.unpacked,
+    "spark": artifacts.classpath,
 }
 
 
@@ -32,7 +33,7 @@ class Server:
     """A server of the tests' own."""
 
     def __init__(self, name: str, root: Path, settings: Mapping[str, Any]) -> None:
-        port, internal = free_ports(2)
+        port, internal, *_ = free_ports(4)  # the last two are for workers of Spark
         self.name = name
         self.settings = {"port": port, "internal_port": internal, "timeout": "5m", **settings}
         self.service = table.get(name, self.settings, root=root)
@@ -47,9 +48,13 @@ class Server:
         """Stop it in order."""
         self.service.down()
 
-    def kill(self) -> None:
-        """SIGKILL, as when a machine loses power."""
-        for process in servers_of(self.folder):
+    def kill(self, part: str = "") -> None:
+        """SIGKILL, as when a machine loses power.
+
+        Args:
+            part: Only a part of Spark: `master`, `worker-1`, `worker-1/work` for its executors.
+        """
+        for process in servers_of(self.folder / part):
             process.kill()
             process.wait(30)
 
@@ -84,7 +89,7 @@ class Servers:
         self._stack.close()
 
     def start(self, name: str, **settings: Any) -> Server:
-        """Start one of kafka, registry, cassandra and postgresql, and wait until it answers.
+        """Start one of kafka, registry, cassandra, postgresql, spark; wait until it answers.
 
         Args:
             name: Which.
@@ -98,7 +103,7 @@ def require(*names: str) -> None:
     """Skip the test where these servers cannot be had."""
     try:
         for name in _FILES.keys() & {*names}:
-            java.find(21)
+            _ = java.for_spark() if name == "spark" else java.find(21)
             _FILES[name](name)
     except PenstockError as error:
         without(f"this needs {', '.join(names)}: {error}")
@@ -112,11 +117,14 @@ def without(reason: str) -> NoReturn:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago."""
-    found: list[int] = []
-    while len(found) < count:
-        port = random.choice(_PORTS)
-        with socket.socket() as probe:
-            if port not in found and probe.connect_ex(("127.0.0.1", port)):
-                found.append(port)
-    return found
+    """Ports in a row that were free a moment ago."""
+    while True:
+        first = random.choice(_PORTS)
+        found = list(range(first, first + count))
+        if all(map(_is_free, found)):
+            return found
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0

@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     help="Start, stop and look into the servers here: Kafka, a schema registry, Cassandra and "
-    "PostgreSQL.",
+    "PostgreSQL, and Spark.",
 )
 
-_NAMES = "kafka, registry, cassandra, postgresql (on a port of 127.0.0.1)"
+_NAMES = "kafka, registry, cassandra, postgresql (on a port of 127.0.0.1), spark"
 _ALL = f"Some of {_NAMES} and embedded (that of the profile 'embedded'); without a name all."
 Started = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="NAME",
         help=f"Some of {_NAMES} and embedded (that of the profile 'embedded', which commands "
-        "start by themselves); without a name all but embedded.",
+        "start by themselves); without a name all but these last two: spark needs a Java of the "
+        "system's, and pyspark.",
     ),
 ]
 Chosen = Annotated[list[str] | None, typer.Argument(metavar="NAME", help=_ALL)]
@@ -40,6 +41,7 @@ _IN_PROFILE = {
     "kafka": 'log = "{}"',
     "registry": 'registry = "{}"',
     "cassandra": 'stores.serving = "{}/KEYSPACE"',
+    "spark": 'engine = "{}"',
 }
 """How a profile names a server."""
 
@@ -159,6 +161,8 @@ def _lines(state: State) -> list[str]:
         lines[0] += ", while a command uses it"
     if state.state != "elsewhere":
         lines.append(f"  data   {state.data}")
+    if state.state == "running" and "ui" in state.more:
+        lines.append(f"  look   {state.more['ui']}")
     if "psql" in state.more:
         lines.append(f"  psql   {state.more['psql']}")
     if state.state in {"died", "not answering"}:

@@ -45,12 +45,14 @@ class Daemon:
     """One server's process. Callers that start or stop it hold the lock of its folder.
 
     Args:
-        home: The server's folder, for `server.pid` and `server.log`.
+        home: The server's folder, in which it runs, for `server.pid` and `server.log`.
+        log: Another log file than that.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, log: Path | None = None) -> None:
+        self._home = home
         self._pidfile = home / "server.pid"
-        self.log = home / "server.log"
+        self.log = log or home / "server.log"
 
     def start(self, launch: Launch) -> int:
         """Start it in a session of its own, away from any terminal; it must not run yet.
@@ -72,7 +74,7 @@ class Daemon:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    cwd=self.log.parent,
+                    cwd=self._home,
                     env={**os.environ, **launch.environment},
                     pass_fds=[held],
                     start_new_session=True,
@@ -125,7 +127,7 @@ class Daemon:
                 _await(lambda: not self.lives(), patience)
         if self.lives():
             raise Refused(
-                f"the server of {self._pidfile.parent} runs, but not as a process that can be "
+                f"the server of {self._home} runs, but not as a process that can be "
                 "stopped from here (in another container?); stop it there"
             )
         self._pidfile.unlink(missing_ok=True)

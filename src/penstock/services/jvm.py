@@ -41,18 +41,21 @@ class Program:
     arguments: Sequence[str] = ()
 
 
-def launch(program: Program, home: Path, *, newest: int | None = None) -> Launch:
+def launch(
+    program: Program, home: Path, *, newest: int | None = None, machine: Path | None = None
+) -> Launch:
     """Say how to run a Java program; its arguments are left in a file for people to read.
 
     Args:
         program: What to run.
         home: The server's folder, which is where it will run.
         newest: The last Java version that it runs on.
+        machine: The `java` to run it, if not any that servers run on will do.
 
     Raises:
         Refused: This machine has no such Java.
     """
-    machine = java.find(minimum=OLDEST, maximum=newest)
+    machine = machine or java.find(minimum=OLDEST, maximum=newest)
     temporary = home / "tmp"
     shutil.rmtree(temporary, ignore_errors=True)  # native libraries that a killed server left
     temporary.mkdir()

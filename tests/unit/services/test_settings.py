@@ -69,6 +69,27 @@ def test_wrong_tables_are_named(tables: dict[str, Any], said: str) -> None:
     assert said in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"core": 1}, "has an unknown setting 'core'; there are port, internal_port, memory, "),
+        ({"core": 1}, ", settings, cores, workers; what spark itself knows"),
+        ({"cores": -1}, "[services.spark] cores must be a whole number from 0 on, not -1"),
+        ({"workers": 0}, "[services.spark] workers must be a whole number from 1 on, not 0"),
+        ({"workers": True}, "not True"),
+    ],
+)
+def test_a_wrong_setting_of_spark_is_named(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ProfileError) as refused:
+        table.get("spark", wrong)
+    assert said in str(refused.value)
+
+
+def test_spark_is_started_only_by_its_name() -> None:
+    assert "spark" in table.NAMES
+    assert "spark" not in table.STACK
+
+
 def test_a_service_that_there_is_not_is_named() -> None:
     with pytest.raises(ProfileError, match="no service 'kafak'; there are kafka, registry, "):
         table.get("kafak")
