@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 import polars as pl
 
-from penstock import faults
+from penstock import receipts as counting
 from penstock.contract import encode_key
-from penstock.errors import Refused
-from penstock.plan import REPLAY, Lane
+from penstock.plan import Lane
 from penstock.records import Counts, Receipt, Step
 from penstock.serdes.partitioner import partition_of
 
@@ -52,45 +49,28 @@ def staged(lane: Lane, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def gathered(
-    lane: str, frames: Iterable[pl.DataFrame], receipts: Sequence[Receipt]
+    lane: str,
+    frames: Iterable[pl.DataFrame],
+    receipts: Sequence[Receipt],
+    steps: Mapping[int, Step],
 ) -> pl.DataFrame:
     """Put what was staged together, when it is as much as the receipts count.
 
     Raises:
-        Refused: It is not; nothing was written.
+        Refused: It is not, or does not move; nothing was written.
     """
     together = pl.concat([STAGED.to_frame(), *frames])
-    found = Counter(per_partition(together["source"]))
-    expected = sum((Counter(r.rows) for r in receipts), Counter[int]())
-    if faults.enabled("staged-count") and found != expected:
-        raise Refused(
-            f"lane {lane!r} has {dict(found)} rows staged, but its receipts count "
-            f"{dict(expected)}; nothing was written. Start again"
-        )
+    counting.check(lane, receipts, per_partition(together["source"]), steps)
     return together
 
 
 def counted(records: pl.DataFrame, steps: Mapping[int, Step]) -> dict[int, Step]:
-    """Add what is written and deleted to each partition's totals.
-
-    Raises:
-        Refused: There are records of a partition that does not move.
-    """
+    """Add what is written and deleted to each partition's totals."""
     sums = records.group_by("source").agg(
         (~pl.col("deleted")).sum().alias("written"), pl.col("deleted").sum().alias("deleted")
     )
     counts = {source: Counts(written=w, deleted=d) for source, w, d in sums.iter_rows()}
-    if REPLAY in steps:
-        counts = {REPLAY: sum(counts.values(), Counts())}
-    elif strange := counts.keys() - steps.keys():
-        raise Refused(f"rows of partitions {sorted(strange)} are staged, but do not move")
-    return {
-        partition: replace(
-            step,
-            after=replace(step.after, totals=step.after.totals + counts.get(partition, Counts())),
-        )
-        for partition, step in steps.items()
-    }
+    return counting.counted(steps, counts)
 
 
 def per_partition(column: pl.Series) -> dict[int, int]:

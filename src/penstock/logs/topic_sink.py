@@ -74,7 +74,7 @@ class TopicSink:
         self, receipts: Sequence[Receipt], steps: Mapping[int, Step]
     ) -> Mapping[int, Progress]:
         frames, self._staged = self._staged, []
-        staged = staging.gathered(self._key.lane, frames, receipts)
+        staged = staging.gathered(self._key.lane, frames, receipts, steps)
         counted = staging.counted(staged, steps)
         sent = batch.arguments(staged)
         key = [self._key.pipeline, self._key.log_id, self._key.segment, self._key.lane]

@@ -11,10 +11,11 @@ from typing import Any
 import polars as pl
 
 from penstock import faults
+from penstock import receipts as counting
 from penstock.contract import encode_key
 from penstock.errors import Fenced, Refused, Rejected, Unavailable
 from penstock.interfaces import Capabilities
-from penstock.plan import REPLAY, Lane, row_schema
+from penstock.plan import Lane, row_schema
 from penstock.records import Counts, LaneKey, Progress, Receipt, Step
 from penstock.testing.memory_log import MemoryLog
 
@@ -116,16 +117,15 @@ class MemorySink:
         self._dial()
         empty = pl.DataFrame(schema=row_schema(self._lane.spec))
         rows = pl.concat([empty, *self._staged])
-        expected = sum((Counter(r.rows) for r in receipts), Counter[int]())
-        if expected != Counter(_per_partition(rows)) and faults.enabled("staged-count"):
+        try:
+            counting.check(self._lane.name, receipts, _per_partition(rows), steps)
+        except Refused:
             self.rollback()
-            raise Refused(f"{rows.height} rows are staged, the receipts count {expected.total()}")
+            raise
         with self._store.lock:
             self._check_epochs(steps)
-            counts = self._write(rows)
-            if REPLAY in steps:
-                counts = {REPLAY: sum(counts.values(), Counts())}
-            moved = {p: _moved(step, counts.get(p, Counts())) for p, step in steps.items()}
+            counted = counting.counted(steps, self._write(rows))
+            moved = {p: replace(step.after, epoch=step.before.epoch) for p, step in counted.items()}
             self._store.progress.update({(self._key, p): now for p, now in moved.items()})
         self.rollback()
         return moved
@@ -250,11 +250,6 @@ def log_records(lane: Lane, rows: pl.DataFrame) -> pl.DataFrame:
             "born": rows["_born"],
         }
     ).with_columns(value=pl.when(~rows["_deleted"]).then("value"))
-
-
-def _moved(step: Step, counts: Counts) -> Progress:
-    totals = step.after.totals + counts
-    return replace(step.after, epoch=step.before.epoch, totals=totals)
 
 
 def _per_partition(rows: pl.DataFrame) -> dict[int, int]:

@@ -95,7 +95,7 @@ class KafkaTopicSink:
         self, receipts: Sequence[Receipt], steps: Mapping[int, Step]
     ) -> Mapping[int, Progress]:
         frames, self._staged = self._staged, []
-        records = staging.gathered(self._key.lane, frames, receipts)
+        records = staging.gathered(self._key.lane, frames, receipts, steps)
         moved = {
             partition: replace(step.after, epoch=step.before.epoch)
             for partition, step in staging.counted(records, steps).items()

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 
 import polars as pl
 
-from penstock import faults
+from penstock import receipts as counting
 from penstock.errors import Refused, Rejected, Unavailable
 from penstock.interfaces import Capabilities
-from penstock.plan import REPLAY, Lane
+from penstock.plan import Lane
 from penstock.profile import Store
 from penstock.records import Counts, LaneKey, Progress, Receipt, Step
 from penstock.sinks.cassandra import address, belonging, keyspace, limits
@@ -100,14 +99,9 @@ class CassandraSink:
     def commit(
         self, receipts: Sequence[Receipt], steps: Mapping[int, Step]
     ) -> Mapping[int, Progress]:
-        self._check_staged(receipts, steps)
         with self._failures():
-            counts = self._write()
-            if REPLAY in steps:
-                counts = {REPLAY: sum(counts.values(), Counts())}
-            moved = self._ledger().move(
-                {p: _counted(step, counts.get(p, Counts())) for p, step in steps.items()}
-            )
+            counting.check(self._key.lane, receipts, self._staged, steps)
+            moved = self._ledger().move(counting.counted(steps, self._write()))
         self.rollback()
         return moved
 
@@ -201,21 +195,6 @@ class CassandraSink:
             self._writing = cutter, Sender(session)
         return self._writing
 
-    def _check_staged(self, receipts: Sequence[Receipt], steps: Mapping[int, Step]) -> None:
-        if not faults.enabled("staged-count"):
-            return
-        expected = sum((Counter(r.rows) for r in receipts), Counter[int]())
-        if expected != self._staged:
-            staged = dict(self._staged)
-            self.rollback()
-            raise Refused(
-                f"lane {self._key.lane!r} has {staged} rows staged, but its receipts "
-                f"count {dict(expected)}; nothing was written. Start again"
-            )
-        strange = self._staged.keys() - steps.keys()
-        if strange and REPLAY not in steps:
-            raise Refused(f"rows of partitions {sorted(strange)} are staged, but do not move")
-
     def _disconnect(self) -> None:
         self._writing = None
         if self._session is not None:
@@ -269,7 +248,3 @@ def _newest(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
 
 def _per_partition(rows: pl.DataFrame) -> Counter[int]:
     return Counter(dict(rows["_partition"].value_counts().iter_rows()))
-
-
-def _counted(step: Step, counts: Counts) -> Step:
-    return replace(step, after=replace(step.after, totals=step.after.totals + counts))
