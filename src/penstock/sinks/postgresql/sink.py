@@ -4,25 +4,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, suppress
 
 import polars as pl
 import psycopg
 from psycopg import sql
 
-from penstock import faults
+from penstock import receipts as counting
 from penstock.errors import Refused, Rejected, Unavailable
 from penstock.interfaces import Capabilities
 from penstock.plan import REPLAY, Lane
 from penstock.postgresql import connection, progress
-from penstock.records import Counts, LaneKey, Progress, Receipt, Step
+from penstock.records import LaneKey, Progress, Receipt, Step
 from penstock.sinks.postgresql import belonging
+from penstock.sinks.postgresql.apart import Apart
 from penstock.sinks.postgresql.bisection import guilty_rows
 from penstock.sinks.postgresql.columns import from_select, selected
 from penstock.sinks.postgresql.session import DATABASE_ERRORS, Session, translate
 from penstock.sinks.postgresql.table import Table, findings, read, refuse
-from penstock.sinks.postgresql.writers import AppendWriter, UpsertWriter, add_counts, per_partition
+from penstock.sinks.postgresql.writers import (
+    AppendWriter,
+    UpsertWriter,
+    add_counts,
+    per_partition,
+    superseded_only,
+)
 
 
 class PostgresqlSink:
@@ -39,11 +45,12 @@ class PostgresqlSink:
     """
 
     def __init__(self, url: str, lane: Lane, key: LaneKey) -> None:
-        self.capabilities = Capabilities(upsert=bool(lane.key), delete=lane.mode == "upsert")
+        upsert = lane.mode == "upsert"
+        self.capabilities = Capabilities(upsert=bool(lane.key), delete=upsert, apart=True)
         self._url = url
         self._key = key
         self._table = Table(lane, connection.split(url)[1])
-        upsert = lane.mode == "upsert"
+        self._apart = Apart(url, self._table, key)
         self._writer = UpsertWriter(self._table) if upsert else AppendWriter(self._table)
         self._session: Session | None = None
         self._shape = ""
@@ -51,6 +58,7 @@ class PostgresqlSink:
         self._held: set[int] = set()
         self._staged: Counter[int] = Counter()
         self._superseded: Counter[int] = Counter()
+        self._committed_apart = 0
 
     # --- before the first row ---
 
@@ -95,16 +103,15 @@ class PostgresqlSink:
     def commit(
         self, receipts: Sequence[Receipt], steps: Mapping[int, Step]
     ) -> Mapping[int, Progress]:
-        self._check_staged(receipts, steps)
+        apart = [receipt for receipt in receipts if receipt.token]
         with self._failures():
+            staged = self._staged + counting.total(apart)
+            counting.check(self._key.lane, receipts, staged, steps)
             session = self._begin(steps)
-            counts = add_counts(
-                self._writer.apply(session),
-                {p: Counts(superseded=n) for p, n in self._superseded.items()},
-            )
-            if REPLAY in steps:
-                counts = {REPLAY: sum(counts.values(), Counts())}
-            counted = {p: _counted(step, counts.get(p, Counts())) for p, step in steps.items()}
+            if apart:
+                self._adopt(session, apart)
+            counts = add_counts(self._writer.apply(session), superseded_only(self._superseded))
+            counted = counting.counted(steps, counts)
             # one message: a process that stalls here holds no lock
             session.execute(
                 sql.SQL("SET CONSTRAINTS ALL IMMEDIATE"),
@@ -112,7 +119,16 @@ class PostgresqlSink:
                 sql.SQL("COMMIT"),
             )
         self._forget()
+        if apart:
+            self._committed_apart = self._apart.batch(apart[0])
+            with suppress(Unavailable):  # another time
+                self._apart.sweep(self._epochs, self._committed_apart)
         return {p: progress.stored(step) for p, step in counted.items()}
+
+    def _adopt(self, session: Session, apart: Sequence[Receipt]) -> None:
+        found = self._apart.find(session, apart)
+        self._writer.adopt(session, found)
+        self._superseded += found.superseded
 
     def rollback(self) -> None:
         self._forget()
@@ -131,6 +147,18 @@ class PostgresqlSink:
         self.rollback()
         return found
 
+    # --- apart ---
+
+    def lay(self, batch: int, epoch: int) -> str:
+        held = [partition for partition, held in self._epochs.items() if held == epoch]
+        if not held:
+            raise Refused(f"no partition of lane {self._key.lane!r} is claimed in epoch {epoch}")
+        return self._apart.lay(min(held), epoch, batch)
+
+    def stage_apart(self, place: str, rows: pl.DataFrame) -> Receipt:
+        arranged, superseded = self._writer.arrange(rows)
+        return self._apart.bring(place, arranged, superseded)
+
     # --- after ---
 
     def positions(self) -> Iterator[pl.DataFrame]:
@@ -148,11 +176,14 @@ class PostgresqlSink:
             reader.close()
 
     def sweep(self, epoch: int) -> None:
-        """Do nothing: what was staged and not committed ended with its session."""
+        """Drop what was staged apart; what was staged here ended with its session."""
+        self._apart.sweep(self._epochs, self._committed_apart)
+        self._apart.close()
 
     def close(self) -> None:
         self._forget()
         self._disconnect()
+        self._apart.close()
 
     # --- inside ---
 
@@ -190,19 +221,6 @@ class PostgresqlSink:
         found = set(rows["_partition"].unique())
         replayed = not found <= self._epochs.keys() and REPLAY in self._epochs
         return {REPLAY} if replayed else found
-
-    def _check_staged(self, receipts: Sequence[Receipt], steps: Mapping[int, Step]) -> None:
-        expected = sum((Counter(r.rows) for r in receipts), Counter[int]())
-        if not faults.enabled("staged-count"):
-            return
-        if expected != self._staged:
-            raise Refused(
-                f"lane {self._key.lane!r} has {dict(self._staged)} rows staged, but its receipts "
-                f"count {dict(expected)}; nothing was written. Start again"
-            )
-        strange = self._staged.keys() - steps.keys()
-        if strange and REPLAY not in steps:
-            raise Refused(f"rows of partitions {sorted(strange)} are staged, but do not move")
 
     def _forget(self) -> None:
         self._held.clear()
@@ -257,7 +275,3 @@ class PostgresqlSink:
         gone = [c.name for c in self._table.missing(relation) if not c.required]
         found += [f"column {name!r} is missing: add it" for name in gone]
         refuse(self._table, found)
-
-
-def _counted(step: Step, counts: Counts) -> Step:
-    return replace(step, after=replace(step.after, totals=step.after.totals + counts))

@@ -32,7 +32,7 @@ POSITION = (
 )
 ORDER = (Column("_order", "bigint", True),)
 
-_BOOKS = "penstock"
+BOOKS = "penstock"
 
 _RELATION = """
 SELECT c.relkind, EXISTS (
@@ -116,7 +116,7 @@ class Table:
     @property
     def deleted(self) -> sql.Composable:
         """Full name of the side table that remembers deleted keys and their order stamps."""
-        return sql.Identifier(_BOOKS, self.deleted_name)
+        return sql.Identifier(BOOKS, self.deleted_name)
 
     @property
     def words(self) -> str:
@@ -154,7 +154,7 @@ class Table:
             changes += [self._add(column) for column in self.missing(relation)]
             changes += [self._loosen(column) for column in self._too_strict(relation)]
             changes += [self._widen(column) for column in self._too_narrow(relation)]
-        if self.key and read(connection, _BOOKS, self.deleted_name) is None:
+        if self.key and read(connection, BOOKS, self.deleted_name) is None:
             changes.append(self._create_deleted())
         return changes
 

@@ -16,6 +16,7 @@ from psycopg import sql
 from penstock.contract.types import Field
 from penstock.errors import Refused
 from penstock.records import Counts
+from penstock.sinks.postgresql.apart import Found
 from penstock.sinks.postgresql.columns import Column, to_copy
 from penstock.sinks.postgresql.session import Session
 from penstock.sinks.postgresql.table import ORDER, POSITION, Table
@@ -44,6 +45,9 @@ class Writer(Protocol):
     def stage(self, session: Session, rows: pl.DataFrame) -> None:
         """Send arranged rows to the server."""
 
+    def adopt(self, session: Session, found: Found) -> None:
+        """Take what others have staged for this writer to what `apply` brings into the table."""
+
     def apply(self, session: Session) -> dict[int, Counts]:
         """Bring what is staged into the table; says what became of it for each partition."""
 
@@ -69,6 +73,14 @@ class AppendWriter:
         frame = to_copy(self._table.spec, self._table.spec.fields, rows.select_seq(self._columns))
         session.copy(frame, self._table.name, self._table.schema)
         self._staged += per_partition(rows)
+
+    def adopt(self, session: Session, found: Found) -> None:
+        columns = _joined(", ", "{0}", self._columns)
+        text = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} r")
+        written = session.execute(text.format(self._table.identifier, columns, columns, found.rows))
+        if written < found.upserts.total():
+            raise _kept_out(self._table, written, found.upserts.total())
+        self._staged += found.upserts
 
     def apply(self, session: Session) -> dict[int, Counts]:
         written = self._staged
@@ -111,18 +123,22 @@ class UpsertWriter:
         return newest, per_partition(rows) - per_partition(newest)
 
     def stage(self, session: Session, rows: pl.DataFrame) -> None:
-        if self._used:
-            self._done = add_counts(self._done, self.apply(session))
-            session.execute(
-                self._names("DELETE FROM {stage}"), self._names("DELETE FROM {deletes}")
-            )
-        self._used = True
+        self._make_room(session)
         deleted = rows["_deleted"]
         upserts, deletes = rows, rows.clear()
         if deleted.any():
             upserts, deletes = rows.filter(~deleted), rows.filter(deleted)
         self._upserts = self._send(session, STAGE, self._table.spec.fields, upserts)
         self._deletes = self._send(session, DELETES, self._key_fields, deletes)
+
+    def adopt(self, session: Session, found: Found) -> None:
+        self._make_room(session)
+        if found.deletes or self._any_gone(session):
+            self._spill(session, found)
+            return
+        lost = self._insert(session, found.upserts.total(), self._newest(found), found.rows)
+        now = _counted(found.upserts, lost, Counter(), Counter())
+        self._done = add_counts(self._done, now)
 
     def apply(self, session: Session) -> dict[int, Counts]:
         upserts, deletes, done = self._upserts, self._deletes, self._done
@@ -138,7 +154,7 @@ class UpsertWriter:
             lost_deletes += self._drop_late(session, _DELETES, self._table.identifier)
             self._delete(session)
         if upserts:
-            lost_upserts += self._insert(session, (upserts - lost_upserts).total())
+            lost_upserts += self._insert(session, (upserts - lost_upserts).total(), _STAGE, _STAGE)
         if upserts and gone_before:
             session.execute(self._names("DELETE FROM {gone} t USING {stage} s WHERE {same}"))
         now = _counted(upserts, lost_upserts, deletes, lost_deletes)
@@ -148,11 +164,51 @@ class UpsertWriter:
         self._upserts, self._deletes, self._done = Counter(), Counter(), {}
         self._used = False
 
+    def _make_room(self, session: Session) -> None:
+        """Apply what was staged before; the temporary tables take one frame at a time."""
+        if self._used:
+            self._done = self.apply(session)
+            session.execute(
+                self._names("DELETE FROM {stage}"), self._names("DELETE FROM {deletes}")
+            )
+        self._used = True
+
+    def _newest(self, found: Found) -> sql.Composable:
+        """Compose a query of the newest row of each key; one call's rows are that already."""
+        if not found.several:
+            return found.rows
+        return self._names(
+            "(SELECT DISTINCT ON ({key}) * FROM {rows} r ORDER BY {key}, _order DESC, _index DESC)",
+            rows=found.rows,
+        )
+
+    def _spill(self, session: Session, found: Found) -> None:
+        """Stage what others have staged as if it had come here: deletes need it apart."""
+        newest = self._newest(found)
+        session.execute(
+            self._names(
+                "INSERT INTO {stage} ({columns}, _partition, _index) "
+                "SELECT {columns}, _partition, _index FROM {newest} n WHERE NOT _deleted",
+                newest=newest,
+            ),
+            self._names(
+                "INSERT INTO {deletes} ({key}, _order, _partition, _index) "
+                "SELECT {key}, _order, _partition, _index FROM {newest} n WHERE _deleted",
+                newest=newest,
+            ),
+        )
+        self._upserts = _by_partition(session, self._names("SELECT _partition FROM {stage}"))
+        self._deletes = _by_partition(session, self._names("SELECT _partition FROM {deletes}"))
+        superseded = found.upserts + found.deletes - self._upserts - self._deletes
+        self._done = add_counts(self._done, superseded_only(superseded))
+
     def _send(
         self, session: Session, table: str, fields: Sequence[Field], rows: pl.DataFrame
     ) -> Counter[int]:
         if rows.height:
+            # in the order of the index: its pages are found and written one after the other
             columns = rows.select_seq([*(f.name for f in fields), *self._tags])
+            columns = columns.sort(self._table.key)
             session.copy(to_copy(self._table.spec, fields, columns), table, None)
         return per_partition(rows)
 
@@ -180,12 +236,15 @@ class UpsertWriter:
             ),
         )
 
-    def _insert(self, session: Session, expected: int) -> Counter[int]:
-        """Insert or update; says how many rows of each partition were too late."""
+    def _insert(
+        self, session: Session, expected: int, newest: sql.Composable, staged: sql.Composable
+    ) -> Counter[int]:
+        """Insert or update; says how many of the staged rows of each partition were too late."""
         written = session.execute(
             self._names(
-                "INSERT INTO {table} AS t ({columns}) SELECT {columns} FROM {stage} "
-                "ON CONFLICT ({key}) DO UPDATE SET {changes} WHERE t._order < excluded._order"
+                "INSERT INTO {table} AS t ({columns}) SELECT {columns} FROM {newest} n "
+                "ON CONFLICT ({key}) DO UPDATE SET {changes} WHERE t._order < excluded._order",
+                newest=newest,
             )
         )
         if written == expected:
@@ -193,15 +252,13 @@ class UpsertWriter:
         lost = _by_partition(
             session,
             self._names(
-                "SELECT s._partition FROM {stage} s JOIN {table} t ON {same} WHERE t._order "
-                "> s._order OR t._order = s._order AND t.xmin <> pg_current_xact_id()::xid"
+                "SELECT s._partition FROM {staged} s JOIN {table} t ON {same} WHERE t._order "
+                "> s._order OR t._order = s._order AND t.xmin <> pg_current_xact_id()::xid",
+                staged=staged,
             ),
         )
         if written + lost.total() < expected:
-            raise Refused(
-                f"{self._table.words} took {written} of {expected} rows: a trigger or a rule "
-                "keeps the others out silently; let it raise an error, or remove it"
-            )
+            raise _kept_out(self._table, written, expected)
         return lost
 
 
@@ -234,6 +291,18 @@ def per_partition(rows: pl.DataFrame) -> Counter[int]:
 def add_counts(one: Mapping[int, Counts], other: Mapping[int, Counts]) -> dict[int, Counts]:
     """Add counts partition by partition."""
     return {p: one.get(p, Counts()) + other.get(p, Counts()) for p in {*one, *other}}
+
+
+def superseded_only(rows: Mapping[int, int]) -> dict[int, Counts]:
+    """Count these rows as superseded."""
+    return {p: Counts(superseded=n) for p, n in rows.items()}
+
+
+def _kept_out(table: Table, written: int, expected: int) -> Refused:
+    return Refused(
+        f"{table.words} took {written} of {expected} rows: a trigger or a rule keeps the others "
+        "out silently; let it raise an error, or remove it"
+    )
 
 
 def _newest(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
