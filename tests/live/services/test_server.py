@@ -213,7 +213,7 @@ def test_one_that_never_answers_is_stopped(tmp_path: Path, port: int) -> None:
 def test_one_that_does_not_stop_is_killed(
     tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_module, "_STOP", 0.1)
+    monkeypatch.setattr(server_module, "STOP", 0.1)
     server = fake(tmp_path / "fake", port, "stubborn")
     server.up()
     found = process(server)
