@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from threading import Condition
+from collections.abc import Callable, Iterator
+from threading import Condition, Thread
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -59,6 +59,23 @@ class Channel(Generic[T]):
             self._left = True
             self._items.clear()
             self._changed.notify_all()
+
+    def fed(self, name: str, work: Callable[[], None]) -> Thread:
+        """Run the producer on a thread of its own; its end or error travels down the channel."""
+
+        def run() -> None:
+            try:
+                work()
+            except ChannelClosed:
+                self.end()
+            except BaseException as error:
+                self.end(error)
+            else:
+                self.end()
+
+        thread = Thread(target=run, name=name, daemon=True)
+        thread.start()
+        return thread
 
     def __iter__(self) -> Iterator[T]:
         """Take items until the end; raises the producer's error."""

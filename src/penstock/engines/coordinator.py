@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import as_completed
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,8 @@ from penstock import faults
 from penstock.engines import worker
 from penstock.engines.books import Books, Moved
 from penstock.engines.lanes import LanesDown, LaneWriter, gather, raise_final
-from penstock.engines.part import Part, tails
+from penstock.engines.part import Part, PlanAgain
+from penstock.engines.supply import Planned
 from penstock.errors import PenstockError, Rejected, Unavailable
 from penstock.records import Letter
 
@@ -66,7 +68,7 @@ class Coordinator:
             if owing:
                 batch = self._books.adopt(found)
                 micro = feed.reread(batch.spans)
-                self.write(batch, micro, plan(micro, batch, owing))
+                self.write(Planned.here(batch, micro, plan(micro, batch, owing)))
             self._books.close(found, (), lanes)
 
     def _holds_rows(self, lane: str) -> bool:
@@ -87,8 +89,21 @@ class Coordinator:
         reached = all(starts[p] >= span.start for p, span in batch.spans.items())
         return reached and any(starts[p] < span.end for p, span in batch.spans.items())
 
-    def write(self, batch: OpenBatch, micro: MicroBatch, outcome: Outcome) -> None:
+    def run_again(self, batch: OpenBatch, lanes: Sequence[str], feed: Feed, plan: Planner) -> None:
+        """Read and plan a batch again, here, for lanes that did not take it as `write` said.
+
+        Raises as `write` does.
+        """
+        again = replace(batch, lanes=tuple(lanes), attempts=batch.attempts + 1)
+        micro = feed.reread(batch.spans)
+        starts = {name: self._writers[name].starts for name in lanes}
+        self.write(Planned.here(again, micro, plan(micro, again, starts)))
+
+    def write(self, planned: Planned) -> list[str]:
         """Stage, commit and close one batch.
+
+        Returns:
+            Lanes for which the batch stays open, to be planned again in this process.
 
         Raises:
             LanesDown: These lanes' stores are away; the batch is closed for the other lanes.
@@ -96,12 +111,14 @@ class Coordinator:
             Refused: A store says a final no.
             Unavailable: Home is away; `claim` and `recover` tell what was done.
         """
-        tail = tails(micro)
+        batch, micro, outcome = planned.batch, planned.micro, planned.outcome
         parts = {
-            name: Part(self._writers[name], micro, lane, plan=self._fingerprint, tails=tail)
+            name: Part(
+                self._writers[name], micro, lane, plan=self._fingerprint, tails=planned.tails
+            )
             for name, lane in outcome.lanes.items()
         }
-        down: dict[str, Unavailable] = {}
+        down: dict[str, PenstockError] = {}
         staged = self._stage(parts, down)
         faults.point("staged")
         self._record(batch, micro, outcome.letters, staged)
@@ -112,10 +129,12 @@ class Coordinator:
         self._books.close(batch, moved, [name for name in batch.lanes if name not in down])
         faults.point("closed")
         self._moved(moved)
-        if down:
-            raise LanesDown(down)
+        away = {name: e for name, e in down.items() if isinstance(e, Unavailable)}
+        if away:
+            raise LanesDown(away)
+        return list(down)
 
-    def _stage(self, parts: dict[str, Part], down: dict[str, Unavailable]) -> dict[str, Part]:
+    def _stage(self, parts: dict[str, Part], down: dict[str, PenstockError]) -> dict[str, Part]:
         futures = {name: part.writer.submit(part.stage) for name, part in parts.items()}
         _, errors = gather(futures)
         self._away(errors, down)
@@ -140,7 +159,7 @@ class Coordinator:
         micro: MicroBatch,
         planned: Sequence[Letter],
         parts: Mapping[str, Part],
-        down: dict[str, Unavailable],
+        down: dict[str, PenstockError],
     ) -> list[Moved]:
         """Commit every part; what a store rejects at its commit goes round without those rows."""
         moved: list[Moved] = []
@@ -181,16 +200,17 @@ class Coordinator:
                 errors[name] = error
         return moved
 
-    def _restage(self, parts: dict[str, Part], down: dict[str, Unavailable]) -> dict[str, Part]:
+    def _restage(self, parts: dict[str, Part], down: dict[str, PenstockError]) -> dict[str, Part]:
         futures = {name: part.writer.submit(part.restage) for name, part in parts.items()}
         _, errors = gather(futures)
         self._away(errors, down)
         return {name: part for name, part in parts.items() if name not in down}
 
     @staticmethod
-    def _away(errors: Mapping[str, PenstockError], down: dict[str, Unavailable]) -> None:
-        raise_final(list(errors.values()))
-        down.update({n: e for n, e in errors.items() if isinstance(e, Unavailable)})
+    def _away(errors: Mapping[str, PenstockError], down: dict[str, PenstockError]) -> None:
+        waits = {n: e for n, e in errors.items() if isinstance(e, Unavailable | PlanAgain)}
+        raise_final([error for name, error in errors.items() if name not in waits])
+        down.update(waits)
 
 
 def _any_rows(sink: Sink) -> bool:

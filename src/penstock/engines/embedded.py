@@ -25,6 +25,7 @@ from penstock.errors import PenstockError, Unavailable
 from penstock.faults import Stopped
 
 if TYPE_CHECKING:
+    from penstock.engines.spark.session import Cluster
     from penstock.home.contracts import Change
     from penstock.pipeline import Pipeline
     from penstock.plan import Segment
@@ -62,6 +63,7 @@ class Embedded:
         self._profile = profile
         self._options = options or Options()
         self._root = root
+        self._cluster: Cluster | None = None
         self._asked = False
         self._stop = Stop()
         self._errors: list[BaseException] = []
@@ -87,9 +89,22 @@ class Embedded:
         segments = preparing.compiled(self._pipeline, self._profile)
         with ExitStack() as stack:
             systems = stack.enter_context(Systems(self._profile, self._pipeline.name, self._root))
+            self._cluster = self._joined(segments, stack)
             self._work(segments, systems)
         if self._errors:
             raise self._errors[0]
+
+    def _joined(self, segments: Sequence[Segment], stack: ExitStack) -> Cluster | None:
+        """Join the cluster where topics are read, if the profile names one and there are any."""
+        topics = any(segment.kind == "topic" for segment in segments)
+        if not (self._profile.on_spark and self._options.segments and topics):
+            return None
+        from penstock.engines.spark.session import Cluster
+
+        cluster = Cluster(
+            self._profile, self._pipeline.name, self._options.program, self._root / "spark"
+        )
+        return stack.enter_context(cluster)
 
     def _work(self, segments: Sequence[Segment], systems: Systems) -> None:
         self._verify_schemas(segments)
@@ -144,6 +159,7 @@ class Embedded:
                 self._stop,
                 Planning(segment, self._options.program, self._options.variant),
                 self._options,
+                self._cluster if segment.kind == "topic" else None,
             )
             if segment.source is not None and self._options.sources:
                 source = SourceRun(place, segment.source, ownership)

@@ -36,7 +36,7 @@ class Feed:
         self._log = log
         self._codec = codec
         self._replays = replays
-        self._bases = dict(bases)
+        self.bases = dict(bases)
         self._looked = 0.0
         self.ends: Mapping[int, int] = {}
         """Ends of the log and the replay log, as of the last look."""
@@ -45,13 +45,19 @@ class Feed:
         """Read what there is from `starts`; None at the end. A replay comes as a batch alone."""
         if time.monotonic() - self._looked > _LOOK:
             self.look()
-            if REPLAY in starts and self.ends.get(REPLAY, 0) > starts[REPLAY]:
-                return self._prepared(self._replays.read(starts[REPLAY], limits))
+            if (replay := self.replay(starts, limits)) is not None:
+                return replay
         own = {p: start for p, start in starts.items() if p != REPLAY}
         found = self._log.read(own, limits) if own else None
         if found is None or not any(len(span) for span in found.spans.values()):
             return None
         return self._stamped(found)
+
+    def replay(self, starts: Mapping[int, int], limits: Limits) -> MicroBatch | None:
+        """Read dead letters that were sent back, as of the last look; None when there are none."""
+        if REPLAY not in starts or self.ends.get(REPLAY, 0) <= starts[REPLAY]:
+            return None
+        return self._prepared(self._replays.read(starts[REPLAY], limits))
 
     def oldest(self) -> dict[int, int]:
         """The oldest offsets that the log keeps."""
@@ -60,7 +66,7 @@ class Feed:
     @property
     def grown(self) -> bool:
         """Whether the log has got partitions since it was opened."""
-        return len(self.ends) - (REPLAY in self.ends) > len(self._bases)
+        return len(self.ends) - (REPLAY in self.ends) > len(self.bases)
 
     def mark(self, lane: str, starts: Mapping[int, int]) -> None:
         """Tell the log where a lane stands; called often, passed on now and then."""
@@ -103,7 +109,7 @@ class Feed:
     def _stamped(self, found: LogBatch) -> MicroBatch:
         spans = {p: span for p, span in found.spans.items() if len(span)}
         partitions = found.records["partition"]
-        bases = pl.Series([self._bases[p] for p in range(len(self._bases))], dtype=pl.Int64)
+        bases = pl.Series([self.bases[p] for p in range(len(self.bases))], dtype=pl.Int64)
         order = (bases.gather(partitions) + found.records["offset"]).alias("order")
         return self._prepared(MicroBatch(spans, found.records.hstack([order])))
 

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 
 from penstock.engines import tails
 from penstock.engines.books import Books, Moved
+from penstock.engines.desk import Desk
 from penstock.engines.feed import Feed
-from penstock.engines.group import Desk, Group
+from penstock.engines.group import Group
 from penstock.engines.lanes import LanesDown, LaneWriter, claim_all, slow
 from penstock.engines.preparing import recognise_topic
+from penstock.engines.reading import RECORDS, Reading
 from penstock.engines.status import Board, State
 from penstock.engines.stopping import Stop, delays
 from penstock.errors import Unavailable
@@ -30,6 +32,8 @@ from penstock.records import LaneKey
 if TYPE_CHECKING:
     from penstock.engines.options import Options
     from penstock.engines.planning import Planning
+    from penstock.engines.spark.session import Cluster
+    from penstock.engines.supply import Supply
     from penstock.engines.systems import Systems
     from penstock.interfaces import Sink
     from penstock.plan import Lane, Segment
@@ -52,6 +56,8 @@ class Place:
     stop: Stop
     planning: Planning
     options: Options
+    cluster: Cluster | None = None
+    """Where the segment's plan runs; None is this process."""
 
     def revive(self) -> None:
         """Bring back what Penstock itself runs; if that fails, the caller's next attempt does."""
@@ -219,11 +225,19 @@ class Moving:
         return not self._group or _lag(writer, self._group) <= max(NEAR, 2 * batch)
 
     def _grouped(self, desk: Desk, writers: Sequence[LaneWriter]) -> Group:
-        place = self._place
-        records = place.options.batch_records
         self._say_lags(desk.feed, writers)
         moved = partial(self._moved, desk.feed)
-        return Group(desk, list(writers), place.planning, records, moved)
+        supply = self._supply(desk, writers)
+        return Group(desk, list(writers), self._place.planning, supply, moved)
+
+    def _supply(self, desk: Desk, writers: Sequence[LaneWriter]) -> Supply:
+        place = self._place
+        if place.cluster is None:
+            records = place.options.batch_records or RECORDS
+            return Reading(desk, writers, place.planning, records)
+        from penstock.engines.spark.query import Query
+
+        return Query(place, place.cluster, desk, writers, self._log_id)
 
     def _moved(self, feed: Feed, moved: Sequence[Moved]) -> None:
         segment, board = self._place.segment.name, self._place.board
@@ -264,11 +278,11 @@ class Moving:
             stack.callback(self._forget, feed)
             with self._changed:
                 self._feeds.append(feed)
-            books = (
+            opening, closing = (
                 Books(home, place.pipeline, self._log_id, place.segment.name, self._epochs)
                 for home in homes[1:]
             )
-            yield Desk(feed, *books)
+            yield Desk(feed, opening, closing, self._desk)
 
 
 def _lag(writer: LaneWriter, others: Sequence[LaneWriter]) -> int:

@@ -6,11 +6,9 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_BATCH_RECORDS = 20_000
 
-
-def _batch_records() -> int:
-    return int(os.environ.get("PENSTOCK_BATCH_RECORDS", _BATCH_RECORDS))
+def _batch_records() -> int | None:
+    return int(os.environ.get("PENSTOCK_BATCH_RECORDS", "0")) or None
 
 
 def _variant() -> int:
@@ -36,7 +34,8 @@ class Options:
             nothing when asked again.
         accept_log: Start anew on logs that were re-created or restored, in place of refusing.
         program: The program's file, for the child process that finds out which record kills.
-        batch_records: Records in a micro-batch at most; `PENSTOCK_BATCH_RECORDS` sets it.
+        batch_records: Records in a micro-batch at most; `PENSTOCK_BATCH_RECORDS` sets it. None
+            leaves it to the engine.
         variant: Above 0 the program behaves as if its maps had been changed: for crash tests.
         lease_seconds: How long the others wait for this process once it is silent.
     """
@@ -49,6 +48,6 @@ class Options:
     run_id: str | None = None
     accept_log: bool = False
     program: Path | None = None
-    batch_records: int = field(default_factory=_batch_records)
+    batch_records: int | None = field(default_factory=_batch_records)
     variant: int = field(default_factory=_variant)
     lease_seconds: float = 10.0

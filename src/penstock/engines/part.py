@@ -15,17 +15,21 @@ from penstock import faults
 from penstock.engines import worker
 from penstock.engines.books import Moved
 from penstock.engines.lanes import LaneWriter
-from penstock.errors import Refused, Rejected, Unavailable
+from penstock.errors import PenstockError, Refused, Rejected, Unavailable
 from penstock.home.latency import Histogram
 from penstock.interfaces import Sink
 from penstock.plan import REPLAY
-from penstock.records import Cause, Counts, Letter, Position, Receipt, Span, Step
+from penstock.records import Cause, Counts, Letter, Position, Progress, Receipt, Span, Step
 
 if TYPE_CHECKING:
     from penstock.plan import LaneOutcome, MicroBatch
 
 Tail = tuple[Position, str]
 """A partition's last record and its fingerprint."""
+
+
+class PlanAgain(PenstockError):
+    """What other machines staged cannot be committed: plan the batch again, in this process."""
 
 
 class Part:
@@ -52,6 +56,8 @@ class Part:
         self.letters: list[Letter] = []
         self._batch = batch
         self._rows = outcome.rows
+        self._apart = list(outcome.receipts)
+        self._born = outcome.born
         self._counts = dict(outcome.counts)
         self._plan = plan
         self._tails = tails
@@ -71,6 +77,8 @@ class Part:
     def restage(self, sink: Sink) -> None:
         """Begin again without the rows that the store rejects."""
         sink.rollback()
+        if self._apart:
+            raise PlanAgain(f"{self.writer.name}: the store rejects a row that an executor staged")
         rejected = sink.isolate(self._rows)
         if not rejected:
             raise Refused(
@@ -81,8 +89,9 @@ class Part:
         self._stage(sink)
 
     def _stage(self, sink: Sink) -> None:
-        self._receipts = list(worker.stage(sink, self._rows))
-        staged = sum(receipt.total for receipt in self._receipts)
+        receipts = worker.stage(sink, self._rows)
+        self._receipts = [*self._apart, *receipts]
+        staged = sum(receipt.total for receipt in receipts)
         if staged != self._rows.height and faults.enabled("staged-count"):
             sink.rollback()
             raise Unavailable(
@@ -106,7 +115,7 @@ class Part:
         """Commit what is staged with the progress after it."""
         steps = self._steps()
         began = time.monotonic()
-        stored = sink.commit(self._receipts, steps)
+        stored = self._commit(sink, steps)
         self._visible_at = datetime.now(UTC)
         self.writer.took(self._staging + time.monotonic() - began)
         self.writer.progress.update(stored)
@@ -119,6 +128,15 @@ class Part:
             )
             for partition, progress in stored.items()
         ]
+
+    def _commit(self, sink: Sink, steps: Mapping[int, Step]) -> Mapping[int, Progress]:
+        try:
+            return sink.commit(self._receipts, steps)
+        except Refused as error:
+            if self._apart:
+                sink.rollback()
+                raise PlanAgain(str(error)) from error
+            raise
 
     def commit_again(self, sink: Sink) -> list[Moved]:
         """Commit after the connection was lost: did the commit arrive, is anything still staged?
@@ -134,6 +152,8 @@ class Part:
         ]
         if not steps:
             return arrived
+        if arrived and self._apart:
+            raise PlanAgain(f"{self.writer.name}: a part of the micro-batch is committed")
         if arrived:  # the store commits each partition on its own
             self._rows = self._rows.filter(pl.col("_partition").is_in(list(steps)))
             return arrived + self._stage_and_commit(sink)
@@ -174,6 +194,8 @@ class Part:
         if self._visible_at is None or self._batch.replay:
             return list(moved)
         rows = pl.DataFrame([self._rows["_partition"], self._rows["_born"]])
+        if self._apart:
+            rows = pl.concat([rows, self._born])
         latency = Histogram.since_by(rows, self._visible_at)
         return [replace(one, latency=latency.get(one.partition, Histogram())) for one in moved]
 

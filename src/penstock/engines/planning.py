@@ -61,6 +61,10 @@ class Planning:
         """
         if batch.attempts > DEADLY and self._program is not None:
             return self._without_killers(micro, self._program, starts)
+        return self.run(micro, starts)
+
+    def run(self, micro: MicroBatch, starts: Mapping[str, worker.Starts]) -> Outcome:
+        """Run the plan over records that are not suspected to kill; raises as a call does."""
         if self._watched < WATCHED and not micro.replay:
             self._watched += 1
             self._plan.rowwise(MicroBatch(micro.spans, micro.records.head(SAMPLE)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from penstock.errors import ProfileError
 from penstock.home.database import Home
 from penstock.plan import LOG_STORE
+from penstock.profile import SparkSettings
 from penstock.services import postgresql as embedded
 
 if TYPE_CHECKING:
@@ -90,6 +92,23 @@ class Systems:
     def home_url(self) -> str:
         """Where home and the landings are."""
         return self.url(self._profile.home)
+
+    @property
+    def spark(self) -> SparkSettings:
+        """How the Spark engine is to be."""
+        return self._profile.spark
+
+    def for_executors(self) -> Profile:
+        """The profile as other processes can use it: no URL means a server of this one's."""
+        stores = self._profile.stores.items()
+        return replace(
+            self._profile,
+            home="",
+            log="",
+            engine=None,
+            spark=SparkSettings(),
+            stores={name: replace(store, url=self.url(store.url)) for name, store in stores},
+        )
 
     def home(self, name: str = "home") -> Home:
         """Connect to home."""
@@ -205,6 +224,6 @@ def _check(profile: Profile) -> None:
     if profile.on_spark and not profile.log.startswith(_KAFKA):
         raise ProfileError(
             f"profile {profile.name!r}: the engine {profile.engine!r} reads topics from Kafka, but "
-            f"log is {profile.log.partition(':')[0]!r}; write log = \"kafka://host:9092\", or "
+            f'log is {profile.log.partition(":")[0]!r}; write log = "kafka://host:9092", or '
             "leave engine out to use the embedded one"
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from penstock.interfaces import Framing
-from penstock.records import Counts, Letter, Span
+from penstock.records import Counts, Letter, Receipt, Span
 from penstock.serdes.codec import PLAIN_JSON, Codec
 
 if TYPE_CHECKING:
@@ -177,11 +177,16 @@ class LaneOutcome:
     Args:
         rows: Contract columns, then `ROW_COLUMNS`, in the order of the log.
         counts: Per partition; without written, superseded and deleted, which the store counts.
-            `records + expanded = filtered + deduplicated + dead + the number of rows`.
+            `records + expanded = filtered + deduplicated + dead + the number of rows`, those of
+            the receipts included.
+        receipts: What other machines have staged of it; those rows are not in `rows`.
+        born: Of these rows, `_partition` and `_born`.
     """
 
     rows: pl.DataFrame
     counts: Mapping[int, Counts]
+    receipts: Sequence[Receipt] = ()
+    born: pl.DataFrame = field(default_factory=pl.DataFrame)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ class SparkSettings:
     Args:
         trigger: Least seconds from the beginning of a micro-batch to that of the next.
         records: Records in a micro-batch at most.
+        inline: A micro-batch of so many records is written by the driver; the rows of a larger one
+            are staged by the executors.
         partitions: Tasks of a micro-batch; 0 is one for each core of the engine.
         driver_memory: Of the driver's JVM.
         executor_memory: Of each executor's JVM.
@@ -39,6 +41,7 @@ class SparkSettings:
 
     trigger: float = 0.1
     records: int = 50_000
+    inline: int = 50_000
     partitions: int = 0
     driver_memory: str = "1g"
     executor_memory: str = "1g"
@@ -78,7 +81,7 @@ def _value(where: str, name: str, value: object) -> Any:
     place = f"{where} {name}"
     if name == "trigger":
         return _trigger(place, value)
-    if name in {"records", "partitions", "executor_cores"}:
+    if name in {"records", "inline", "partitions", "executor_cores"}:
         least = 1 if name == "records" else 0
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ProfileError(f"{place} must be a number from {least} on, not {value!r}")

@@ -15,6 +15,7 @@ from penstock.engines.coordinator import Coordinator
 from penstock.engines.feed import Feed
 from penstock.engines.lanes import LanesDown, LaneWriter, claim_all, least
 from penstock.engines.planning import Planning
+from penstock.engines.supply import Planned
 from penstock.errors import Fenced, Refused, Unavailable
 from penstock.home.batches import OpenBatch
 from penstock.plan import Lane, MicroBatch, Segment
@@ -160,7 +161,7 @@ class Process:
         if micro is None:
             return None
         batch = self.world.books.open(micro.spans, list(starts), self.planning.fingerprint)
-        self.coordinator.write(batch, micro, self.planning(micro, batch, starts))
+        self.coordinator.write(Planned.here(batch, micro, self.planning(micro, batch, starts)))
         return micro
 
     def drain(self) -> None:
@@ -316,7 +317,9 @@ def test_a_batch_behind_a_gap_is_refused(world: World) -> None:
     batch = world.books.open(micro.spans, list(starts), "")
     if any(span.start > 1 for span in micro.spans.values()):
         with pytest.raises(Refused, match="would be lost"):
-            process.coordinator.write(batch, micro, process.planning(micro, batch, starts))
+            process.coordinator.write(
+                Planned.here(batch, micro, process.planning(micro, batch, starts))
+            )
 
 
 class HalfTheWay(MemorySink):

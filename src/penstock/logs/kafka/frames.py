@@ -53,6 +53,46 @@ def frame(messages: Sequence[Message]) -> pl.DataFrame:
     ).sort("partition", maintain_order=True)
 
 
+def from_columns(found: pl.DataFrame) -> pl.DataFrame:
+    """Turn messages that came in columns into `RECORDS`.
+
+    Args:
+        found: `partition`, `offset`, `key`, `value`, `timestamp` and `headers`, a list of structs
+            of `key` and `value`; each partition's in order.
+    """
+    headers, times = found["headers"], found["timestamp"].cast(RECORDS["born"]).to_physical()
+    rest: list[bytes | None] | None = None
+    if headers.null_count() == headers.len():
+        born = times
+    elif (alone := _born_column(headers)) is not None:
+        born = alone
+    else:
+        pairs = [[(h["key"], h["value"]) for h in one or ()] for one in headers.to_list()]
+        born = pl.Series([_born(*one) for one in zip(pairs, times, strict=True)], dtype=pl.Int64)
+        rest = [_document(one) for one in pairs]
+    return pl.DataFrame(
+        [
+            found["partition"].cast(RECORDS["partition"]),
+            found["offset"],
+            found["key"],
+            found["value"],
+            pl.Series("headers", rest or [None] * found.height, pl.Binary),
+            _bounded(born, _FIRST, _LAST).cast(RECORDS["born"]).alias("born"),
+        ]
+    ).sort("partition", maintain_order=True)
+
+
+def _born_column(headers: pl.Series) -> pl.Series | None:
+    """Do what `_born_alone` does, for a column."""
+    if headers.null_count() or not (headers.list.len() == 1).all():
+        return None
+    only = headers.explode().struct.unnest()
+    value = only["value"]
+    if not (only["key"] == BORN).all() or value.null_count() or not (value.bin.size() == 8).all():
+        return None
+    return value.bin.reinterpret(dtype=pl.Int64, endianness="big")
+
+
 def _timestamps(messages: Iterable[Message]) -> pl.Series:
     """The times that producers or brokers gave, in microseconds."""
     millis = pl.Series([message.timestamp()[1] for message in messages], dtype=pl.Int64)

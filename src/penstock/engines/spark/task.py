@@ -1,0 +1,138 @@
+"""What runs on an executor: a slice of a micro-batch after the other, decoded, planned, staged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import TYPE_CHECKING, cast
+
+import polars as pl
+import pyarrow as pa
+
+from penstock import plan
+from penstock.engines import part
+from penstock.engines.planning import Planning
+from penstock.engines.spark import messages, shipping, slips
+from penstock.engines.spark.slips import Share, Slip
+from penstock.engines.systems import Systems
+from penstock.errors import PenstockError, Refused
+from penstock.interfaces import Apart
+from penstock.records import LaneKey
+from penstock.serdes.formats import codecs
+
+if TYPE_CHECKING:
+    from penstock.engines.spark.shipping import Shipped
+    from penstock.plan import LaneOutcome, MicroBatch, Segment
+    from penstock.profile import Profile
+
+
+@dataclass(frozen=True)
+class Duty:
+    """What tasks need to know for all of a run; one object for each segment's plan.
+
+    Args:
+        shipped: Where the program is.
+        profile: The systems, as executors reach them.
+        segment: Which segment.
+        variant: As in `Options`.
+        fingerprint: Of the plan in the driver.
+    """
+
+    shipped: Shipped
+    profile: Profile = field(hash=False, repr=False)
+    segment: str
+    variant: int
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """Works on its share of one micro-batch; travels to the executors.
+
+    Args:
+        duty: What goes for the whole run.
+        key: Of the lanes: pipeline, log, segment.
+        starts: For each lane that takes part where it stands.
+        bases: Order bases of the log's partitions.
+        places: For lanes whose rows are staged where they are made: what `Apart.lay` gave.
+    """
+
+    duty: Duty
+    key: LaneKey
+    starts: Mapping[str, Mapping[int, int]]
+    bases: Mapping[int, int]
+    places: Mapping[str, str]
+
+    def run(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Yield a slip for each slice; Spark calls it with what it read from Kafka."""
+        for batch in batches:
+            if batch.num_rows:
+                yield pa.RecordBatch.from_pydict({"slip": [self._slip(batch)]})
+
+    def _slip(self, batch: pa.RecordBatch) -> bytes:
+        try:
+            return slips.encoded(self._worked(messages.micro_batch(batch, self.bases)))
+        except PenstockError as error:
+            return slips.failed(error)
+
+    def _worked(self, micro: MicroBatch) -> Slip:
+        segment, planning = _loaded(self.duty)
+        segment.codec.prepare(micro.records)
+        outcome = planning.run(micro, self.starts)
+        about = pl.DataFrame(
+            sorted({(at.position.partition, at.position.offset) for at in outcome.letters}),
+            schema={name: micro.records.schema[name] for name in ("partition", "offset")},
+            orient="row",
+        )
+        return Slip(
+            spans=dict(micro.spans),
+            tails=part.tails(micro),
+            size=int(micro.records["value"].bin.size().sum()),
+            shares={name: self._share(name, one) for name, one in outcome.lanes.items()},
+            letters=list(outcome.letters),
+            records=slips.frame_bytes(
+                micro.records.join(about, on=["partition", "offset"], how="semi")
+            ),
+        )
+
+    def _share(self, lane: str, outcome: LaneOutcome) -> Share:
+        counts = dict(outcome.counts)
+        if lane not in self.places or not outcome.rows.height:
+            return Share(counts, slips.frame_bytes(outcome.rows))
+        key = replace(self.key, lane=lane)
+        sink = _sink(self.duty, key)
+        try:
+            receipt = sink.stage_apart(self.places[lane], outcome.rows)
+        except PenstockError:
+            _sinks.pop(key).close()
+            raise
+        born = outcome.rows.select("_partition", "_born")
+        return Share(counts, receipt=receipt, born=slips.frame_bytes(born))
+
+
+_sinks: dict[LaneKey, Apart] = {}
+"""Open sinks of this process: a connection serves many micro-batches."""
+
+
+def _sink(duty: Duty, key: LaneKey) -> Apart:
+    if key not in _sinks:
+        segment, _ = _loaded(duty)
+        sink = Systems(duty.profile, key.pipeline).sink(segment.lane(key.lane), key)
+        _sinks[key] = cast("Apart", sink)
+    return _sinks[key]
+
+
+@cache
+def _loaded(duty: Duty) -> tuple[Segment, Planning]:
+    """Load the program and compile its segment, once for each process of an executor."""
+    pipeline = shipping.load(duty.shipped)
+    segments = plan.compile(pipeline, codecs(duty.profile))
+    segment = next((one for one in segments if one.name == duty.segment), None)
+    if segment is None or segment.plan.fingerprint != duty.fingerprint:
+        raise Refused(
+            f"the program on the executors is another one than the driver's: the plan of "
+            f"{duty.segment!r} differs. Does it depend on the machine or its environment? "
+            "Are Python and its libraries the same there? `penstock check` compares them"
+        )
+    return segment, Planning(segment, None, duty.variant)
