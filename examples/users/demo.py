@@ -99,7 +99,7 @@ def services(verb: str) -> dict[str, Any]:
 def penstock(*arguments: str) -> int:
     """Run a command as a person would, and show it."""
     print(f"$ {shlex.join(['penstock', *arguments])}", flush=True)
-    return subprocess.run([*PENSTOCK, *arguments], cwd=HERE, timeout=120).returncode
+    return subprocess.run([*PENSTOCK, *arguments], cwd=HERE, timeout=300).returncode
 
 
 def query(psql: Sequence[str], statement: str) -> None:

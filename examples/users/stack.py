@@ -15,9 +15,9 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from demo import HERE, PENSTOCK, TROUBLE, api, penstock, query, say
@@ -33,14 +33,19 @@ ROWS = (
 )
 
 
-def main() -> int:
-    """Run the demonstration; return its exit code."""
-    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+def main(profile: str, names: Sequence[str]) -> int:
+    """Run the demonstration; return its exit code.
+
+    Args:
+        profile: Of penstock.toml.
+        names: The servers that it needs.
+    """
+    options = argparse.ArgumentParser(description="The example on real servers.")
     options.add_argument("--for", dest="live", default="15s", help="how long it runs live")
     live = options.parse_args().live
-    with api() as url, services() as found:
+    with api() as url, services(names) as found:
         settings = {
-            "PENSTOCK_PROFILE": "stack",
+            "PENSTOCK_PROFILE": profile,
             "USERS_API": f"{url}?results=250",
             "USERS_EVERY": "500ms",
         }
@@ -69,13 +74,13 @@ def main() -> int:
 
 
 @contextmanager
-def services() -> Iterator[dict[str, dict[str, Any]]]:
+def services(names: Sequence[str]) -> Iterator[dict[str, dict[str, Any]]]:
     """Start the servers that do not run, and stop these at the end; gives all by name."""
-    there = [name for name, server in ask("status").items() if server["pid"]]
-    mine = [name for name in NAMES if name not in there]
+    there = [name for name, server in ask("status", *names).items() if server["pid"]]
+    mine = [name for name in names if name not in there]
     say("Starting real servers: the first time what they are made of is fetched, 300 MB")
     try:
-        yield ask("up")
+        yield ask("up", *names)
     finally:
         if mine:
             ask("down", *mine)
@@ -83,7 +88,7 @@ def services() -> Iterator[dict[str, dict[str, Any]]]:
 
 def ask(verb: str, *names: str) -> dict[str, dict[str, Any]]:
     """Give a `penstock services` command; returns the servers' states by name."""
-    command = [*PENSTOCK, "services", verb, *(names or NAMES), "--json"]
+    command = [*PENSTOCK, "services", verb, *names, "--json"]
     done = subprocess.run(command, cwd=HERE, stdout=subprocess.PIPE, timeout=900, check=True)
     return {server["name"]: server for server in json.loads(done.stdout)["services"]}
 
@@ -102,10 +107,15 @@ def cql(url: str) -> None:
             print(" | ".join(str(value) for value in row))
 
 
-if __name__ == "__main__":
+def run(profile: str, names: Sequence[str]) -> NoReturn:
+    """Run the demonstration as a program; a command that failed has said why."""
     try:
-        sys.exit(main())
+        sys.exit(main(profile, names))
     except subprocess.CalledProcessError as error:
         sys.exit(error.returncode)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+if __name__ == "__main__":
+    run("stack", NAMES)
