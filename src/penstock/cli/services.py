@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Start, stop and look into the servers here: Kafka, a schema registry, Cassandra and "
-    "PostgreSQL, and Spark.",
+    help="Start, stop and look into the servers here: Kafka, a schema registry, Cassandra, "
+    "PostgreSQL and Spark.",
 )
 
 _NAMES = "kafka, registry, cassandra, postgresql (on a port of 127.0.0.1), spark"

@@ -95,8 +95,8 @@ def fetch(services: Sequence[Service], tables: Mapping[str, Any]) -> None:
         Unavailable: The repository cannot be reached, or the disk is full.
         Refused: There is no Java, or the repository lacks a file or has a wrong one.
     """
-    java_servers = [service for service in services if isinstance(service, Server)]
+    java_servers = [s for s in services if isinstance(s, Server | Spark)]
     gone = [s.name for s in java_servers if s.status().state in {"stopped", "died"}]
-    if gone:
-        java.find(minimum=jvm.OLDEST)  # said before anything is fetched
-        artifacts.ensure(gone, mirror=tables.get("mirror"))
+    for name in gone:  # said before anything is fetched
+        _ = java.for_spark() if name == Spark.name else java.find(minimum=jvm.OLDEST)
+    artifacts.ensure(gone, mirror=tables.get("mirror"))
