@@ -130,7 +130,7 @@ class _Reader:
     def _ints(self, values: Sequence[int | None]) -> None:
         try:
             column = pl.Series(values, dtype=pl.Int64)
-        except TypeError:  # one of them is beyond 64 bits
+        except (TypeError, OverflowError):  # one of them is beyond 64 bits
             beyond = [v is not None and not -(2**63) <= v < 2**63 for v in values]
             inside = [None if far else v for v, far in zip(values, beyond, strict=True)]
             column = pl.Series(inside, dtype=pl.Int64)

@@ -76,6 +76,14 @@ def test_what_is_no_value(field: str, literal: str | None, rule: str, shown: str
     assert (cause.field, cause.rule, cause.value) == (field, rule, shown)
 
 
+@pytest.mark.parametrize("number", [2**63, 2**127, 2**128, -(10**400)])
+def test_an_int_of_any_size_harms_no_neighbour(number: int) -> None:
+    values = pl.Series([document(), document(age=str(number)), document()] * 20, dtype=pl.Binary)
+    decoded = ps.decode(SPEC, values)
+    assert decoded.rows["_row"].to_list() == [row for row in range(60) if row % 3 != 1]
+    assert {failure.cause.rule for failure in decoded.failures} == {"an int beyond 64 bits"}
+
+
 def test_fields_inside_are_named_by_their_path() -> None:
     uuid = GOOD["id"]
     assert cause_of(document(login='{"uuid":1}')).field == "login.uuid"
