@@ -242,16 +242,19 @@ class Sink(Protocol):
 class Apart(Sink, Protocol):
     """A sink for which other machines stage: on a cluster, where the rows are made.
 
-    For each micro-batch that is staged so the owner calls `lay`, tasks call `stage_apart` on
-    objects of their own, and the owner calls `commit` with the receipts that came back.
+    For each micro-batch that is staged so the owner calls `lay`, tasks call `stage_apart`, and the
+    owner calls `commit` with the receipts that came back. `lay` and `stage_apart` are called on
+    objects of their own, which were constructed only: not opened, and nothing is claimed; so the
+    owner makes room for a micro-batch while it commits the one before.
     """
 
-    def lay(self, batch: int, epoch: int) -> str:
+    def lay(self, batch: int, partition: int, epoch: int) -> str:
         """Make room for a micro-batch, after home opened it and before anybody stages for it.
 
         Args:
             batch: The open batch's id: grows, never comes again.
-            epoch: Under which the owner holds the partitions.
+            partition: One of the batch's.
+            epoch: Under which the owner holds this partition.
 
         Returns:
             What `stage_apart` needs to know of it: plain text.
@@ -260,9 +263,8 @@ class Apart(Sink, Protocol):
     def stage_apart(self, place: str, rows: pl.DataFrame) -> Receipt:
         """Bring rows to the store as `stage` does, from anywhere.
 
-        The object was constructed, not opened, and has claimed nothing. Called by several tasks
-        at once, each on an object of its own, and again by a task that is tried again or runs
-        twice. What is never named in a commit is swept some day.
+        Called by several tasks at once, each on an object of its own, and again by a task that is
+        tried again or runs twice. What is never named in a commit is swept some day.
 
         Returns:
             A receipt whose token names exactly what this call staged.

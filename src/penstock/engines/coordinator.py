@@ -94,6 +94,7 @@ class Coordinator:
 
         Raises as `write` does.
         """
+        self._books.enter(self._standing(), self._holds_rows)  # a part may have been committed
         again = replace(batch, lanes=tuple(lanes), attempts=batch.attempts + 1)
         micro = feed.reread(batch.spans)
         starts = {name: self._writers[name].starts for name in lanes}

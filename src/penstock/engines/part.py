@@ -134,9 +134,13 @@ class Part:
             return sink.commit(self._receipts, steps)
         except Refused as error:
             if self._apart:
-                sink.rollback()
-                raise PlanAgain(str(error)) from error
+                raise self._again(sink, error) from error
             raise
+
+    @staticmethod
+    def _again(sink: Sink, error: PenstockError) -> PlanAgain:
+        sink.rollback()
+        return PlanAgain(str(error))
 
     def commit_again(self, sink: Sink) -> list[Moved]:
         """Commit after the connection was lost: did the commit arrive, is anything still staged?
@@ -152,8 +156,8 @@ class Part:
         ]
         if not steps:
             return arrived
-        if arrived and self._apart:
-            raise PlanAgain(f"{self.writer.name}: a part of the micro-batch is committed")
+        if self._apart:
+            return self._commit_apart_again(sink)
         if arrived:  # the store commits each partition on its own
             self._rows = self._rows.filter(pl.col("_partition").is_in(list(steps)))
             return arrived + self._stage_and_commit(sink)
@@ -161,6 +165,13 @@ class Part:
             return self.commit(sink)
         except Refused:
             return self._stage_and_commit(sink)
+
+    def _commit_apart_again(self, sink: Sink) -> list[Moved]:
+        """Once more; but a store that crashed has lost what was staged, and a part may be there."""
+        try:
+            return self.commit(sink)
+        except Unavailable as error:
+            raise self._again(sink, error) from error
 
     def _stage_and_commit(self, sink: Sink) -> list[Moved]:
         sink.rollback()

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from penstock.engines.spark import failures, slips
 from penstock.engines.spark.slips import Gathered
 from penstock.engines.spark.task import Duty, Task
-from penstock.interfaces import Apart
 from penstock.records import LaneKey
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from penstock.engines.lanes import LaneWriter
     from penstock.engines.moving import Place
     from penstock.engines.spark.session import Cluster
     from penstock.home.batches import OpenBatch
+    from penstock.interfaces import Apart, Sink
 
 
 class Tasks:
@@ -26,18 +27,24 @@ class Tasks:
     Args:
         place: The segment and its surroundings.
         cluster: Where they run.
+        writers: The lanes, claimed.
         log_id: Identity of the segment's log.
         bases: Order bases of the log's partitions.
     """
 
     def __init__(
-        self, place: Place, cluster: Cluster, log_id: str, bases: Mapping[int, int]
+        self,
+        place: Place,
+        cluster: Cluster,
+        writers: Sequence[LaneWriter],
+        log_id: str,
+        bases: Mapping[int, int],
     ) -> None:
         self._place = place
         self._cluster = cluster
         self._key = LaneKey(place.pipeline, log_id, place.segment.name, "")
         self._bases = dict(bases)
-        self._layers = self._laying()
+        self._layers = {writer.name: writer for writer in writers if self._lays(writer.name)}
         self._duty = Duty(
             cluster.shipped,
             place.systems.for_executors(),
@@ -46,13 +53,11 @@ class Tasks:
             place.segment.plan.fingerprint,
         )
 
-    def _laying(self) -> dict[str, Apart]:
-        """Sinks that make room for what executors stage."""
-        sinks = {
-            lane.name: self._place.systems.sink(lane, replace(self._key, lane=lane.name))
-            for lane in self._place.segment.lanes
-        }
-        return {n: cast("Apart", sink) for n, sink in sinks.items() if sink.capabilities.apart}
+    def _lays(self, name: str) -> bool:
+        """Whether a lane's sink makes room for what executors stage."""
+        key = replace(self._key, lane=name)
+        sink = self._place.systems.sink(self._place.segment.lane(name), key)
+        return sink.capabilities.apart
 
     @property
     def number(self) -> int:
@@ -89,10 +94,9 @@ class Tasks:
         if sum(len(span) for span in batch.spans.values()) <= self._place.systems.spark.inline:
             return {}
         epoch = min(batch.epochs.values())
-        lanes = (name for name in batch.lanes if name in self._layers)
-        return {name: self._layers[name].lay(batch.id, epoch) for name in lanes}
 
-    def close(self) -> None:
-        """Release connections."""
-        for sink in self._layers.values():
-            sink.close()
+        def lay(sink: Sink) -> str:
+            return cast("Apart", sink).lay(batch.id, epoch)
+
+        laying = {n: self._layers[n].submit(lay) for n in batch.lanes if n in self._layers}
+        return {name: laid.result() for name, laid in laying.items()}
