@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -14,11 +14,10 @@ from penstock.records import LaneKey
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from penstock.engines.lanes import LaneWriter
     from penstock.engines.moving import Place
     from penstock.engines.spark.session import Cluster
     from penstock.home.batches import OpenBatch
-    from penstock.interfaces import Apart, Sink
+    from penstock.interfaces import Apart
 
 
 class Tasks:
@@ -27,7 +26,6 @@ class Tasks:
     Args:
         place: The segment and its surroundings.
         cluster: Where they run.
-        writers: The lanes, claimed.
         log_id: Identity of the segment's log.
         bases: Order bases of the log's partitions.
     """
@@ -36,7 +34,6 @@ class Tasks:
         self,
         place: Place,
         cluster: Cluster,
-        writers: Sequence[LaneWriter],
         log_id: str,
         bases: Mapping[int, int],
     ) -> None:
@@ -44,7 +41,7 @@ class Tasks:
         self._cluster = cluster
         self._key = LaneKey(place.pipeline, log_id, place.segment.name, "")
         self._bases = dict(bases)
-        self._layers = {writer.name: writer for writer in writers if self._lays(writer.name)}
+        self._layers = self._laying()
         self._duty = Duty(
             cluster.shipped,
             place.systems.for_executors(),
@@ -53,11 +50,13 @@ class Tasks:
             place.segment.plan.fingerprint,
         )
 
-    def _lays(self, name: str) -> bool:
-        """Whether a lane's sink makes room for what executors stage."""
-        key = replace(self._key, lane=name)
-        sink = self._place.systems.sink(self._place.segment.lane(name), key)
-        return sink.capabilities.apart
+    def _laying(self) -> dict[str, Apart]:
+        """Sinks that make room for what executors stage."""
+        sinks = {
+            lane.name: self._place.systems.sink(lane, replace(self._key, lane=lane.name))
+            for lane in self._place.segment.lanes
+        }
+        return {n: cast("Apart", sink) for n, sink in sinks.items() if sink.capabilities.apart}
 
     @property
     def number(self) -> int:
@@ -93,10 +92,11 @@ class Tasks:
         """Make room for the rows of a large micro-batch; those of a small one come back."""
         if sum(len(span) for span in batch.spans.values()) <= self._place.systems.spark.inline:
             return {}
-        epoch = min(batch.epochs.values())
+        partition, epoch = min(batch.epochs.items())
+        lanes = (name for name in batch.lanes if name in self._layers)
+        return {name: self._layers[name].lay(batch.id, partition, epoch) for name in lanes}
 
-        def lay(sink: Sink) -> str:
-            return cast("Apart", sink).lay(batch.id, epoch)
-
-        laying = {n: self._layers[n].submit(lay) for n in batch.lanes if n in self._layers}
-        return {name: laid.result() for name, laid in laying.items()}
+    def close(self) -> None:
+        """Release connections."""
+        for sink in self._layers.values():
+            sink.close()
