@@ -12,6 +12,7 @@ from penstock.errors import ProfileError
 from penstock.home.database import Home
 from penstock.plan import LOG_STORE
 from penstock.profile import SparkSettings
+from penstock.profile.urls import with_absolute_files
 from penstock.services import postgresql as embedded
 
 if TYPE_CHECKING:
@@ -107,7 +108,10 @@ class Systems:
             log="",
             engine=None,
             spark=SparkSettings(),
-            stores={name: replace(store, url=self.url(store.url)) for name, store in stores},
+            stores={
+                name: replace(one, url=with_absolute_files(self.url(one.url)))
+                for name, one in stores
+            },
         )
 
     def home(self, name: str = "home") -> Home:

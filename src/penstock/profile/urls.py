@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from penstock.errors import ProfileError
@@ -23,6 +24,10 @@ _PLACES = re.compile(
 )
 
 
+_FILES = ("passfile", "sslrootcert", "sslcert", "sslkey", "ca", "cert", "key")
+"""Options of URLs that name files."""
+
+
 def filled_url(where: str, template: object) -> str:
     """Fill the variables into a URL.
 
@@ -39,6 +44,19 @@ def filled_url(where: str, template: object) -> str:
     except ValueError as error:
         raise ProfileError(f"{where} is no URL: {error}") from None
     return url
+
+
+def with_absolute_files(url: str) -> str:
+    """Name the files in a URL's options, such as `passfile=`, so that any process finds them."""
+    base, question, query = url.partition("?")
+    options = [option.partition("=") for option in query.split("&")]
+    named = (
+        f"{name}={quote(str(Path(unquote(value)).absolute()), safe='/')}"
+        if name in _FILES and value
+        else f"{name}{equals}{value}"
+        for name, equals, value in options
+    )
+    return base + question + "&".join(named)
 
 
 def filled(where: str, template: object) -> str:
