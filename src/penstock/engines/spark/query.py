@@ -75,7 +75,7 @@ class Query:
         self._writers = writers
         self._starts = {writer.name: writer.starts for writer in writers}
         self._nexts = least(writers)
-        self._tasks = Tasks(place, cluster, writers, log_id, desk.feed.bases)
+        self._tasks = Tasks(place, cluster, log_id, desk.feed.bases)
         self._using = Lock()  # of the desk: Spark calls on a thread of its own
         self._working = Lock()
         self._ending = Event()
@@ -90,6 +90,7 @@ class Query:
     def end(self) -> None:
         self._ending.set()
         self._thread.join()
+        self._tasks.close()
 
     def _run(self, proceed: Callable[[], bool]) -> None:
         """Run queries until there is no more to do; the body of the supply's thread."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from penstock.engines.spark.shipping import Shipped
     from penstock.plan import LaneOutcome, MicroBatch, Segment
     from penstock.profile import Profile
+    from penstock.records import Receipt
 
 
 @dataclass(frozen=True)
@@ -97,18 +98,23 @@ class Task:
         )
 
     def _share(self, lane: str, outcome: LaneOutcome) -> Share:
-        counts = dict(outcome.counts)
-        if lane not in self.places or not outcome.rows.height:
-            return Share(counts, slips.frame_bytes(outcome.rows))
-        key = replace(self.key, lane=lane)
+        """What a lane gets: rows that are staged here, or that the driver shall stage."""
+        counts, place = dict(outcome.counts), self.places.get(lane)
+        if place is not None and outcome.rows.height:
+            receipt = self._staged(replace(self.key, lane=lane), place, outcome.rows)
+            if receipt is not None:
+                born = outcome.rows.select("_partition", "_born")
+                return Share(counts, receipt=receipt, born=slips.frame_bytes(born))
+        return Share(counts, slips.frame_bytes(outcome.rows))
+
+    def _staged(self, key: LaneKey, place: str, rows: pl.DataFrame) -> Receipt | None:
+        """Stage rows; None when the store does not let us: the driver will meet it and judge."""
         sink = _sink(self.duty, key)
         try:
-            receipt = sink.stage_apart(self.places[lane], outcome.rows)
+            return sink.stage_apart(place, rows)
         except PenstockError:
             _sinks.pop(key).close()
-            raise
-        born = outcome.rows.select("_partition", "_born")
-        return Share(counts, receipt=receipt, born=slips.frame_bytes(born))
+            return None
 
 
 _sinks: dict[LaneKey, Apart] = {}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from penstock.engines.spark import failures, slips
 from penstock.engines.spark.slips import Gathered
 from penstock.engines.spark.task import Duty, Task
+from penstock.errors import Unavailable
 from penstock.records import LaneKey
 
 if TYPE_CHECKING:
@@ -93,8 +95,11 @@ class Tasks:
         if sum(len(span) for span in batch.spans.values()) <= self._place.systems.spark.inline:
             return {}
         partition, epoch = min(batch.epochs.items())
-        lanes = (name for name in batch.lanes if name in self._layers)
-        return {name: self._layers[name].lay(batch.id, partition, epoch) for name in lanes}
+        places = {}
+        for name in self._layers.keys() & set(batch.lanes):
+            with suppress(Unavailable):  # its rows come back, and then the lane waits alone
+                places[name] = self._layers[name].lay(batch.id, partition, epoch)
+        return places
 
     def close(self) -> None:
         """Release connections."""
