@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from penstock import faults
@@ -37,9 +37,20 @@ def check(
             f"lane {lane!r} has {dict(staged)} rows staged, but its receipts count "
             f"{dict(expected)}; nothing was written. Start again"
         )
+    if REPLAY in steps and any(receipt.token for receipt in receipts):
+        raise Refused(f"a replay of lane {lane!r} was staged apart, where nobody can count it")
     strange = {partition for partition, rows in staged.items() if rows} - steps.keys()
     if strange and REPLAY not in steps:
         raise Refused(f"rows of partitions {sorted(strange)} are staged, but do not move")
+
+
+def added(parts: Iterable[Mapping[int, Counts]]) -> dict[int, Counts]:
+    """Add counts up, partition by partition."""
+    sums: dict[int, Counts] = {}
+    for counts in parts:
+        for partition, more in counts.items():
+            sums[partition] = sums.get(partition, Counts()) + more
+    return sums
 
 
 def counted(steps: Mapping[int, Step], counts: Mapping[int, Counts]) -> dict[int, Step]:

@@ -13,6 +13,8 @@ from penstock.profile import Store
 from penstock.records import LaneKey
 from penstock.sinks.cassandra import CassandraSink
 from penstock.testing.conformance import (
+    ApartSinkConformance,
+    KeyedApartSinkConformance,
     KeyedSinkConformance,
     RemoteSinkConformance,
     SinkConformance,
@@ -24,6 +26,7 @@ class CassandraStore(SinkStore):
     mode = "upsert"
     tells_late = False
     mends = True
+    writes_at_once = True
 
     def __init__(self, proxy: Proxy, keyspace: str) -> None:
         self._proxy = proxy
@@ -45,7 +48,13 @@ class CassandraStore(SinkStore):
             made.close()
 
 
-class TestUpsert(SinkConformance, KeyedSinkConformance, RemoteSinkConformance):
+class TestUpsert(
+    SinkConformance,
+    KeyedSinkConformance,
+    RemoteSinkConformance,
+    ApartSinkConformance,
+    KeyedApartSinkConformance,
+):
     @pytest.fixture
     def store(self, cassandra: str, keyspace: str) -> Iterator[SinkStore]:
         with Proxy(cassandra) as proxy:

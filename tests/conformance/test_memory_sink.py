@@ -9,7 +9,10 @@ from penstock.plan import Lane
 from penstock.records import LaneKey
 from penstock.testing import MemorySink, MemoryStore
 from penstock.testing.conformance import (
+    ApartSinkConformance,
+    KeyedApartSinkConformance,
     KeyedSinkConformance,
+    RejectingApartSinkConformance,
     RejectingSinkConformance,
     SinkConformance,
     SinkStore,
@@ -38,6 +41,20 @@ class TestUpsert(SinkConformance, KeyedSinkConformance, RejectingSinkConformance
 
 
 class TestAppend(SinkConformance, RejectingSinkConformance):
+    @pytest.fixture
+    def store(self) -> SinkStore:
+        return Tables("append")
+
+
+class TestUpsertApart(
+    ApartSinkConformance, KeyedApartSinkConformance, RejectingApartSinkConformance
+):
+    @pytest.fixture
+    def store(self) -> SinkStore:
+        return Tables("upsert")
+
+
+class TestAppendApart(ApartSinkConformance, RejectingApartSinkConformance):
     @pytest.fixture
     def store(self) -> SinkStore:
         return Tables("append")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from penstock.testing.conformance import (
+    ApartSinkConformance,
+    KeyedApartSinkConformance,
     KeyedSinkConformance,
+    RejectingApartSinkConformance,
     RejectingSinkConformance,
     RemoteSinkConformance,
     SinkConformance,
@@ -22,6 +25,20 @@ class TestUpsert(
 
 
 class TestAppend(SinkConformance, RejectingSinkConformance, RemoteSinkConformance):
+    @pytest.fixture
+    def store(self, append_table: SinkStore) -> SinkStore:
+        return append_table
+
+
+class TestUpsertApart(
+    ApartSinkConformance, KeyedApartSinkConformance, RejectingApartSinkConformance
+):
+    @pytest.fixture
+    def store(self, upsert_table: SinkStore) -> SinkStore:
+        return upsert_table
+
+
+class TestAppendApart(ApartSinkConformance, RejectingApartSinkConformance):
     @pytest.fixture
     def store(self, append_table: SinkStore) -> SinkStore:
         return append_table

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from uuid import uuid4
 
 import polars as pl
 
@@ -44,6 +45,7 @@ class MemoryStore:
     refuses: pl.Expr | None = None
     away: bool = False
     tables: dict[str, MemoryTable] = field(default_factory=dict)
+    laid: dict[tuple[LaneKey, str], dict[str, pl.DataFrame]] = field(default_factory=dict)
     progress: dict[tuple[LaneKey, int], Progress] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -53,7 +55,7 @@ class MemoryStore:
 
 
 class MemorySink:
-    """Writes a lane into a `MemoryStore`; implements `interfaces.Sink`, exactly once.
+    """Writes a lane into a `MemoryStore`; implements `interfaces.Apart`, exactly once.
 
     Args:
         store: The store.
@@ -61,7 +63,7 @@ class MemorySink:
         key: Under what the progress is kept.
     """
 
-    capabilities = Capabilities()
+    capabilities = Capabilities(apart=True)
 
     def __init__(self, store: MemoryStore, lane: Lane, key: LaneKey) -> None:
         self._store = store
@@ -116,7 +118,8 @@ class MemorySink:
     ) -> Mapping[int, Progress]:
         self._dial()
         empty = pl.DataFrame(schema=row_schema(self._lane.spec))
-        rows = pl.concat([empty, *self._staged])
+        apart = [self._find(receipt.token) for receipt in receipts if receipt.token]
+        rows = pl.concat([empty, *self._staged, *apart])
         try:
             counting.check(self._lane.name, receipts, _per_partition(rows), steps)
         except Refused:
@@ -128,10 +131,27 @@ class MemorySink:
             moved = {p: replace(step.after, epoch=step.before.epoch) for p, step in counted.items()}
             self._store.progress.update({(self._key, p): now for p, now in moved.items()})
         self.rollback()
+        self._clear(done=[receipt.token for receipt in receipts if receipt.token])
         return moved
 
     def rollback(self) -> None:
         self._staged = []
+
+    def lay(self, batch: int, partition: int, epoch: int) -> str:
+        self._dial()
+        place = f"{epoch} {batch}"
+        self._store.laid[self._key, place] = {}
+        return place
+
+    def stage_apart(self, place: str, rows: pl.DataFrame) -> Receipt:
+        self._dial()
+        if self._refused(rows).any():
+            raise Rejected("the store refuses a row", code="23514")
+        if (self._key, place) not in self._store.laid:
+            raise Unavailable(f"there is no room for the micro-batch {place}")
+        token = f"{place} {uuid4().hex}"
+        self._store.laid[self._key, place][token] = rows
+        return Receipt(_per_partition(rows), token)
 
     def isolate(self, rows: pl.DataFrame) -> Sequence[tuple[int, Rejected]]:
         self._dial()
@@ -146,7 +166,7 @@ class MemorySink:
         yield self.frame()
 
     def sweep(self, epoch: int) -> None:
-        """Do nothing: what was staged and not committed was never in the store."""
+        self._clear(below=epoch)
 
     def close(self) -> None:
         self.rollback()
@@ -163,6 +183,19 @@ class MemorySink:
         return pl.DataFrame(rows, schema=schema, orient="row").select(names)
 
     # --- inside ---
+
+    def _find(self, token: str) -> pl.DataFrame:
+        place = token.rpartition(" ")[0]
+        found = self._store.laid.get((self._key, place), {}).get(token)
+        if found is None:
+            raise Unavailable("what was staged apart is lost; the micro-batch is run again")
+        return found
+
+    def _clear(self, below: int = 0, done: Sequence[str] = ()) -> None:
+        places = {token.rpartition(" ")[0] for token in done}
+        for key, place in list(self._store.laid):
+            if key == self._key and (place in places or int(place.split()[0]) < below):
+                del self._store.laid[key, place]
 
     def _write(self, rows: pl.DataFrame) -> dict[int, Counts]:
         table = self._store.tables.setdefault(self._lane.table, MemoryTable())

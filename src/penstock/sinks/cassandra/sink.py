@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from uuid import UUID
 
 import polars as pl
 
@@ -29,12 +31,13 @@ class CassandraSink:
 
     Every row is written with its order stamp as Cassandra's time stamp, nulls included, and every
     delete likewise, so the newest row of a key stays, whatever comes late or twice. Rows are held
-    until the commit; it writes them first, then moves the progress by a conditional write. After
+    until the commit; it writes them first, then moves the progress by a conditional write. What
+    other machines stage they write at once. After
     a crash between the two the micro-batch is written again, which changes nothing. Readers may
     see some of its rows before the others.
 
     What Cassandra does not tell is not counted: a row that comes too late counts as written. Only
-    rows that a newer one of the same micro-batch replaces count as superseded.
+    rows that a newer one staged by the same call replaces count as superseded.
 
     Args:
         store: The store, `cassandra://…/keyspace`, with the settings of its tables.
@@ -46,7 +49,9 @@ class CassandraSink:
     """
 
     def __init__(self, store: Store, lane: Lane, key: LaneKey) -> None:
-        self.capabilities = Capabilities(upsert=bool(lane.key), delete=True, atomic=False)
+        self.capabilities = Capabilities(
+            upsert=bool(lane.key), delete=True, atomic=False, apart=True
+        )
         self._address = address.read(store.url)
         self._lane = lane
         self._key = key
@@ -96,12 +101,37 @@ class CassandraSink:
         self._staged += staged
         return Receipt(dict(staged))
 
+    def lay(self, batch: int, partition: int, epoch: int) -> str:
+        """Name the table as it is now; nothing needs to be made."""
+        if self._id is None:
+            session = self._dial()
+            with self._failures():
+                self._id = table_id(session, self._table.keyspace, self._table.name)
+        if self._id is None:
+            raise Refused(f"{self._table.words} is gone; start again for what can be done")
+        return str(self._id)
+
+    def stage_apart(self, place: str, rows: pl.DataFrame) -> Receipt:
+        """Write the rows: whoever writes them once more, or late, changes nothing."""
+        self._id = UUID(place)
+        self.stage(rows)
+        with self._failures():
+            counts = self._write()
+        self.rollback()
+        done = {p: [c.written, c.superseded, c.deleted] for p, c in counts.items()}
+        return Receipt(dict(_per_partition(rows)), json.dumps(done))
+
     def commit(
         self, receipts: Sequence[Receipt], steps: Mapping[int, Step]
     ) -> Mapping[int, Progress]:
+        apart = [receipt for receipt in receipts if receipt.token]
         with self._failures():
-            counting.check(self._key.lane, receipts, self._staged, steps)
-            moved = self._ledger().move(counting.counted(steps, self._write()))
+            staged = self._staged + counting.total(apart)
+            counting.check(self._key.lane, receipts, staged, steps)
+            if apart:
+                self._refuse_if_gone()
+            counts = counting.added([self._write(), *map(_written_apart, apart)])
+            moved = self._ledger().move(counting.counted(steps, counts))
         self.rollback()
         return moved
 
@@ -237,6 +267,13 @@ class CassandraSink:
             gone = [c.name for c in self._table.columns if c.name not in relation.columns]
             found = [f"column {name!r} was dropped" for name in gone]
             self._table.refuse(found or self._table.findings(relation))
+
+
+def _written_apart(receipt: Receipt) -> dict[int, Counts]:
+    return {
+        int(partition): Counts(written=written, superseded=superseded, deleted=deleted)
+        for partition, (written, superseded, deleted) in json.loads(receipt.token).items()
+    }
 
 
 def _newest(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:

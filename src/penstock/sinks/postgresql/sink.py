@@ -25,7 +25,6 @@ from penstock.sinks.postgresql.table import Table, findings, read, refuse
 from penstock.sinks.postgresql.writers import (
     AppendWriter,
     UpsertWriter,
-    add_counts,
     per_partition,
     superseded_only,
 )
@@ -110,7 +109,9 @@ class PostgresqlSink:
             session = self._begin(steps)
             if apart:
                 self._adopt(session, apart)
-            counts = add_counts(self._writer.apply(session), superseded_only(self._superseded))
+            counts = counting.added(
+                [self._writer.apply(session), superseded_only(self._superseded)]
+            )
             counted = counting.counted(steps, counts)
             # one message: a process that stalls here holds no lock
             session.execute(
@@ -149,11 +150,8 @@ class PostgresqlSink:
 
     # --- apart ---
 
-    def lay(self, batch: int, epoch: int) -> str:
-        held = [partition for partition, held in self._epochs.items() if held == epoch]
-        if not held:
-            raise Refused(f"no partition of lane {self._key.lane!r} is claimed in epoch {epoch}")
-        return self._apart.lay(min(held), epoch, batch)
+    def lay(self, batch: int, partition: int, epoch: int) -> str:
+        return self._apart.lay(partition, epoch, batch)
 
     def stage_apart(self, place: str, rows: pl.DataFrame) -> Receipt:
         arranged, superseded = self._writer.arrange(rows)

@@ -15,6 +15,7 @@ from psycopg import sql
 
 from penstock.contract.types import Field
 from penstock.errors import Refused
+from penstock.receipts import added
 from penstock.records import Counts
 from penstock.sinks.postgresql.apart import Found
 from penstock.sinks.postgresql.columns import Column, to_copy
@@ -138,7 +139,7 @@ class UpsertWriter:
             return
         lost = self._insert(session, found.upserts.total(), self._newest(found), found.rows)
         now = _counted(found.upserts, lost, Counter(), Counter())
-        self._done = add_counts(self._done, now)
+        self._done = added([self._done, now])
 
     def apply(self, session: Session) -> dict[int, Counts]:
         upserts, deletes, done = self._upserts, self._deletes, self._done
@@ -158,7 +159,7 @@ class UpsertWriter:
         if upserts and gone_before:
             session.execute(self._names("DELETE FROM {gone} t USING {stage} s WHERE {same}"))
         now = _counted(upserts, lost_upserts, deletes, lost_deletes)
-        return add_counts(done, now)
+        return added([done, now])
 
     def forget(self) -> None:
         self._upserts, self._deletes, self._done = Counter(), Counter(), {}
@@ -200,7 +201,7 @@ class UpsertWriter:
         self._upserts = _by_partition(session, self._names("SELECT _partition FROM {stage}"))
         self._deletes = _by_partition(session, self._names("SELECT _partition FROM {deletes}"))
         superseded = found.upserts + found.deletes - self._upserts - self._deletes
-        self._done = add_counts(self._done, superseded_only(superseded))
+        self._done = added([self._done, superseded_only(superseded)])
 
     def _send(
         self, session: Session, table: str, fields: Sequence[Field], rows: pl.DataFrame
@@ -286,11 +287,6 @@ class _Names:
 def per_partition(rows: pl.DataFrame) -> Counter[int]:
     """Count rows of each partition."""
     return Counter(dict(rows["_partition"].value_counts().iter_rows()))
-
-
-def add_counts(one: Mapping[int, Counts], other: Mapping[int, Counts]) -> dict[int, Counts]:
-    """Add counts partition by partition."""
-    return {p: one.get(p, Counts()) + other.get(p, Counts()) for p in {*one, *other}}
 
 
 def superseded_only(rows: Mapping[int, int]) -> dict[int, Counts]:

@@ -5,6 +5,11 @@ Each check stands for one promise of `penstock.interfaces`, and each is proven a
 implementation that breaks just that promise.
 """
 
+from penstock.testing.conformance.apart_sinks import (
+    ApartSinkConformance,
+    KeyedApartSinkConformance,
+    RejectingApartSinkConformance,
+)
 from penstock.testing.conformance.keyed_sinks import KeyedSinkConformance
 from penstock.testing.conformance.logs import (
     KeyedLogConformance,
@@ -28,12 +33,15 @@ from penstock.testing.conformance.sources import (
 )
 
 __all__ = [
+    "ApartSinkConformance",
+    "KeyedApartSinkConformance",
     "KeyedLogConformance",
     "KeyedSinkConformance",
     "LogConformance",
     "LogStore",
     "PartitionedLogConformance",
     "RecreatedLogConformance",
+    "RejectingApartSinkConformance",
     "RejectingSinkConformance",
     "RemoteSinkConformance",
     "RemoteSourceConformance",

@@ -30,6 +30,9 @@ class SinkStore(ABC):
     mends = False
     """Whether a sink may mend a broken connection by itself, within one commit."""
 
+    writes_at_once = False
+    """Whether rows that are staged apart are seen before their commit."""
+
     def takes_name(self, name: str) -> bool:
         """Whether the store can have a table of this name; `open` refuses one that it cannot."""
         return True

@@ -91,7 +91,7 @@ class SinkConformance:
     def test_several_frames_make_one_commit(self, store: SinkStore) -> None:
         made = open_sink(store)
         before = made.claim({0: 1})
-        receipts = [made.stage(rows(THREE[:1])), made.stage(rows(THREE[1:], start=1))]
+        receipts = [made.stage(rows(THREE[at : at + 1], start=at)) for at in range(3)]
         stands = made.commit(receipts, steps(before, {0: 3}))
         assert stands[0].totals.written == 3
         assert_frame_equal(seen(store), THREE)
