@@ -100,12 +100,12 @@ class Systems:
         return self._profile.spark
 
     def for_executors(self) -> Profile:
-        """The profile as other processes can use it: no URL means a server of this one's."""
+        """The stores as other processes can use them; home and log are none of their business."""
         stores = self._profile.stores.items()
         return replace(
             self._profile,
-            home="",
-            log="",
+            home="embedded:",
+            log="embedded:",
             engine=None,
             spark=SparkSettings(),
             stores={
