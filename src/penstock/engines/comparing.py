@@ -31,6 +31,7 @@ _SHOWN = 600
 
 _RECORD = ("key", "value", "headers", "born")
 _PLACE = ["partition", "offset"]
+_PLACES = [*_PLACE, "partition_second", "offset_second"]
 _DELIVERED = ("written", "superseded", "deleted")
 
 
@@ -101,31 +102,40 @@ def topics(lane: str, first: pl.DataFrame, second: pl.DataFrame, allowed: Samene
         _numbered(second, by), on=[*by, "nth"], how="full", suffix="_second", nulls_equal=True,
         coalesce=True,
     )  # fmt: skip
-    lost = joined.filter(pl.col("offset_second").is_null()).sort(_PLACE)
-    gained = joined.filter(pl.col("offset").is_null()).sort("partition_second", "offset_second")
     both = joined.drop_nulls(["offset", "offset_second"]).sort("partition_second", "offset_second")
-    key = ["partition", "key"] if allowed.placed else ["key"]
-    turned = _turned(both, key).join(allowed.origins, on="key", how="left", nulls_equal=True)
+    pairs = _paired(joined)
+    turned = _turned(both, ["partition", "key"] if allowed.placed else ["key"]).join(
+        allowed.origins, on="key", how="left", nulls_equal=True
+    )
     one_origin = pl.col("origins") == 1
-    found = list(_unmatched(lane, lost, gained))
+    found = list(_unmatched(lane, pairs))
     if allowed.ordered:
         found += _disorder(lane, _turned(both, ["partition"]))
-    elif first["key"].null_count() < first.height:
-        found += _disorder(lane, turned.filter(one_origin))
-    places = pl.concat([both, gained], how="vertical").select(
+    else:
+        found += _disorder(lane, turned.filter(one_origin, pl.col("key").is_not_null()))
+    racing = turned.filter(~one_origin.fill_null(value=False))["key"].drop_nulls().unique()
+    places = pl.concat([both.select(_PLACES), pairs.select(_PLACES)])
+    return Matched(found, _mapped(places), racing.clear() if allowed.ordered else racing)
+
+
+def _mapped(places: pl.DataFrame) -> pl.DataFrame:
+    """From each place of the second run to the one of its match."""
+    return places.drop_nulls("offset_second").select(
         partition="partition_second",
         offset="offset_second",
         partition_first=pl.coalesce("partition", "partition_second"),
         offset_first=pl.coalesce("offset", -1 - pl.col("offset_second")),
     )
-    racing = turned.filter(~one_origin.fill_null(value=False))["key"].drop_nulls().unique()
-    return Matched(found, places, racing.clear() if allowed.ordered else racing)
+
+
+def _nth(by: Sequence[str]) -> pl.Expr:
+    return pl.int_range(pl.len()).over(by)
 
 
 def _numbered(records: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
     """Number equal records in their order."""
     with_place = records.with_columns(pl.col("partition").alias("in")).sort(_PLACE)
-    nth = pl.int_range(pl.len()).over(by)
+    nth = _nth(by)
     return with_place.with_columns(nth=nth).select(*by, *_PLACE, "nth")
 
 
@@ -139,23 +149,32 @@ def _disorder(lane: str, turned: pl.DataFrame) -> Iterator[Difference]:
     for row in turned.iter_rows(named=True):
         first = f"offset {row['offset']}"
         second = f"offset {row['offset_second']}, behind records that follow it there"
-        yield Difference(lane, "order", _record_at(row), first, second)
+        yield Difference(lane, "order", _record_at(row, row["partition"]), first, second)
 
 
-def _unmatched(lane: str, lost: pl.DataFrame, gained: pl.DataFrame) -> Iterator[Difference]:
-    """Pair what only one run has by partition and key, as a record with another value."""
-    left = lost.select("partition", *_RECORD)
-    right = gained.select(pl.col("partition_second").alias("partition"), *_RECORD)
-    by = ["partition", "key"]
-    nth = pl.int_range(pl.len()).over(by)
-    pairs = left.with_columns(nth=nth).join(
-        right.with_columns(nth=nth), on=[*by, "nth"], how="full", suffix="_second",
-        nulls_equal=True, coalesce=True, maintain_order="left_right",
-    )  # fmt: skip
+def _paired(joined: pl.DataFrame) -> pl.DataFrame:
+    """Put what only one run has beside what only the other has of the same partition and key."""
+    lost = joined.filter(pl.col("offset_second").is_null())
+    gained = joined.filter(pl.col("offset").is_null())
+    by = ["in", "key"]
+    left = lost.select(pl.col("partition").alias("in"), *_RECORD, *_PLACE)
+    right = gained.select(
+        pl.col("partition_second").alias("in"),
+        *_RECORD,
+        pl.col("partition_second", "offset_second").name.map(lambda name: name.split("_")[0]),
+    )
+    left, right = (one.sort(_PLACE).with_columns(nth=_nth(by)) for one in (left, right))
+    pairs = left.join(
+        right, on=[*by, "nth"], how="full", suffix="_second", nulls_equal=True, coalesce=True
+    )
+    return pairs.sort("in", "offset", "offset_second", nulls_last=True)
+
+
+def _unmatched(lane: str, pairs: pl.DataFrame) -> Iterator[Difference]:
     for row in pairs.iter_rows(named=True):
-        given = _record(row, "") if row["born"] is not None else None
-        other = _record(row, "_second") if row["born_second"] is not None else None
-        yield Difference(lane, "record", _record_at(row), *_pair(given, other))
+        first = None if row["offset"] is None else _record(row, "")
+        second = None if row["offset_second"] is None else _record(row, "_second")
+        yield Difference(lane, "record", _record_at(row, row["in"]), *_pair(first, second))
 
 
 def _record(row: Mapping[str, Any], side: str) -> dict[str, Any]:
@@ -164,9 +183,9 @@ def _record(row: Mapping[str, Any], side: str) -> dict[str, Any]:
     return found | ({} if headers is None else {"headers": json.loads(headers)})
 
 
-def _record_at(row: Mapping[str, Any]) -> str:
+def _record_at(row: Mapping[str, Any], partition: int) -> str:
     key = "no key" if row["key"] is None else f"key {_text(row['key'])}"
-    return f"partition {row['partition']}, {key}"
+    return f"partition {partition}, {key}"
 
 
 def moved(rows: pl.DataFrame, places: pl.DataFrame | None) -> pl.DataFrame:
@@ -246,7 +265,7 @@ def _differing(
     first: pl.DataFrame, second: pl.DataFrame, by: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     """Rows that only one run has, or that are not the same; a row that is there twice counts."""
-    nth = pl.int_range(pl.len()).over(by)
+    nth = _nth(by)
     values = [name for name in first.columns if name not in by]
     joined = first.sort(by).with_columns(nth=nth).join(
         second.sort(by).with_columns(nth=nth), on=[*by, "nth"], how="full", suffix="_second",

@@ -1,0 +1,246 @@
+"""The same program and input on two engines, over every feature of a plan; parity can fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from tests.conftest import Server
+from tests.live.parity import hostile
+from tests.stack import clients
+
+FEATURES = Path(__file__).parent / "programs" / "features.py"
+SMALL = """
+import os
+import polars as pl
+import penstock as ps
+
+class Order(ps.Contract):
+    id: int = ps.key()
+    total: int
+
+def taxed(rows):
+    rate = int(os.environ.get("RATE") or 2)
+    return rows.with_columns(total=pl.col("total") % 1000 * rate)
+
+pipeline = ps.Pipeline("shop")
+orders = pipeline.topic("orders", Order)
+taxed = orders.map(taxed, Order).topic("taxed", partitions=2)
+taxed.sink("orders", store="warehouse")
+taxed.sink("all", store="serving", mode="append")
+"""
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@dataclass
+class Folder:
+    """A user's folder with a profile `test`."""
+
+    path: Path
+    urls: dict[str, str]
+
+    def parity(self, program: Path | str, *words: str, **variables: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "penstock", "parity", str(program)]
+        return subprocess.Popen(
+            [*command, "--profile", "test", *words],
+            cwd=self.path,
+            env={**os.environ, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def answer(
+        self, program: Path | str, *words: str, code: int = 0, **variables: str
+    ) -> dict[str, Any]:
+        process = self.parity(program, "--json", *words, **variables)
+        out, err = process.communicate(timeout=500)
+        assert process.returncode == code, (out + err).decode()
+        return dict(json.loads(out))
+
+    def left(self) -> list[str]:
+        """Whatever there is of parity's own in the servers."""
+        found: list[str] = []
+        if home := self.urls.get("home"):
+            with psycopg.connect(home) as session:
+                found += [name for (name,) in session.execute("SELECT datname FROM pg_database")]
+        if log := self.urls.get("log"):
+            found += clients.topics(log)
+        if registry := self.urls.get("registry"):
+            found += httpx.get(f"{registry}/subjects").json()
+        return [name for name in found if "parity" in name]
+
+
+def folder(path: Path, stores: dict[str, str], settings: str = "", **urls: str) -> Folder:
+    lines = ["[profiles.test]", *(f"{name} = {url!r}" for name, url in urls.items()), settings]
+    lines += ["[profiles.test.stores]", *(f"{name} = {url!r}" for name, url in stores.items())]
+    (path / "penstock.toml").write_text("\n".join(lines))
+    (path / "small.py").write_text(SMALL)
+    return Folder(path, urls)
+
+
+@pytest.fixture
+def on_kafka(tmp_path: Path, kafka: str, database: str) -> Folder:
+    stores = {name: f"{database}&schema={name}" for name in ("warehouse", "serving")}
+    return folder(tmp_path, stores, home=database, log=kafka)
+
+
+def compared(found: dict[str, Any]) -> dict[str, int]:
+    return {lane["lane"]: lane["compared"] for lane in found["lanes"]}
+
+
+def test_every_feature_on_kafka(on_kafka: Folder) -> None:
+    given = hostile.write(on_kafka.path / "input.ndjson", rows=False)
+    found = on_kafka.answer(FEATURES, "--input", str(given))
+    assert found["differences"] == []
+    lanes = found["lanes"]
+    assert [lane["lane"] for lane in lanes if not lane["compared"]] == []
+    assert sum(lane["dead"] for lane in lanes) > 500
+    assert on_kafka.left() == []
+
+
+@pytest.mark.parametrize("form", ["avro", "json-schema"])
+def test_every_feature_with_a_registry_and_cassandra(
+    tmp_path: Path, kafka: str, registry: str, cassandra: str, database: str, form: str
+) -> None:
+    stores = {
+        "warehouse": f"{database}&schema=warehouse",
+        "serving": f"{cassandra}/parity?replication=1",
+    }
+    place = folder(
+        tmp_path, stores, f"format = {form!r}", home=database, log=kafka, registry=registry
+    )
+    given = hostile.write(place.path / "input.ndjson", rows=True)
+    found = place.answer(FEATURES, "--input", str(given))
+    assert found["differences"] == []
+    assert [lane["lane"] for lane in found["lanes"] if not lane["compared"]] == []
+    assert place.left() == []
+    with clients.cql(cassandra) as session:
+        rows = session.execute("SELECT keyspace_name FROM system_schema.keyspaces")
+        assert [name for (name,) in map(tuple, rows) if "parity" in name] == []
+
+
+def test_made_up_records_can_be_kept_and_given_again(on_kafka: Folder) -> None:
+    first = on_kafka.answer("small.py", "--records", "300", "--record", "kept.ndjson")
+    again = on_kafka.answer("small.py", "--input", "kept.ndjson")
+    assert first["equal"]
+    assert first == again
+    assert compared(first)["orders@warehouse"] > 200
+
+
+def test_what_the_topics_hold_can_be_taken(on_kafka: Folder, topic_name: str) -> None:
+    program = on_kafka.path / "small.py"
+    program.write_text(SMALL.replace('"orders", Order', f'"{topic_name}", Order'))
+    values = [json.dumps({"id": n, "total": n}).encode() for n in range(20)]
+    clients.produce(on_kafka.urls["log"], topic_name, [*values, b"{"])
+    found = on_kafka.answer(program, "--held")
+    assert found["inputs"] == {topic_name: 21}
+    assert compared(found) == {"taxed@log": 20, "orders@warehouse": 20, "all@serving": 20}
+
+
+def test_a_folder_of_lines_is_an_input(on_kafka: Folder) -> None:
+    (on_kafka.path / "given").mkdir()
+    lines = [json.dumps({"id": n, "total": n}) for n in range(30)]
+    (on_kafka.path / "given" / "orders.ndjson").write_text("\n".join(lines) + "\n")
+    found = on_kafka.answer("small.py", "--input", "given")
+    assert found["inputs"] == {"orders": 30}
+    assert compared(found)["orders@warehouse"] == 30
+
+
+def test_a_map_that_gives_something_else_is_found(on_kafka: Folder) -> None:
+    program = on_kafka.path / "small.py"
+    program.write_text(SMALL.replace('"RATE"', '"PENSTOCK_REFERENCE"'))
+    found = on_kafka.answer(program, "--records", "100", code=1)
+    assert {lane["lane"] for lane in found["lanes"] if lane["different"]} == {
+        "taxed@log",
+        "orders@warehouse",
+        "all@serving",
+    }
+    one = found["differences"][0]
+    assert (one["lane"], one["kind"]) == ("taxed@log", "record")
+    first, second = (json.loads(one[side])["total"] for side in ("first", "second"))
+    assert first * 2 == second
+    said, _ = on_kafka.parity(program, "--records", "100").communicate(timeout=500)
+    assert b"NOT equal" in said
+    assert b"lane taxed@log, record, partition" in said
+
+
+def test_a_doctored_row_is_found(on_kafka: Folder) -> None:
+    program = on_kafka.path / "small.py"
+    lines = [json.dumps({"id": n, "total": n}) for n in range(30)]
+    (on_kafka.path / "orders").mkdir()
+    (on_kafka.path / "orders" / "orders.txt").write_text("\n".join(lines))
+    # The second run's child ends here, and what it wrote is changed before it is compared.
+    program.write_text(SMALL + DOCTOR)
+    found = on_kafka.answer(program, "--input", "orders", code=1, DOCTORED=on_kafka.urls["home"])
+    assert [(one["lane"], one["kind"], one["where"]) for one in found["differences"]] == [
+        ("orders@warehouse", "row", "key 7"),
+        ("all@serving", "row", found["differences"][1]["where"]),
+    ]
+
+
+DOCTOR = """
+import atexit, psycopg
+from penstock.profile import load
+
+def doctor():
+    stores = load(name="test").stores
+    with psycopg.connect(stores["warehouse"].url.partition("&schema")[0]) as session:
+        session.execute("UPDATE warehouse.orders SET total = total + 1 WHERE id = 7")
+        session.execute("DELETE FROM serving.all WHERE id = 8")
+
+if os.environ.get("PENSTOCK_SOURCES") == "off" and not os.environ.get("PENSTOCK_REFERENCE"):
+    atexit.register(doctor)
+"""
+
+
+def test_wrong_use_is_told(on_kafka: Folder) -> None:
+    (on_kafka.path / "bad.ndjson").write_text('{"log": "orders", "value": 7}\n')
+    (on_kafka.path / "other.ndjson").write_text('{"log": "others", "value": "7"}\n')
+    for words in (
+        ["--input", "bad.ndjson"],
+        ["--input", "other.ndjson"],
+        ["--input", "none.ndjson"],
+        ["--held", "--input", "bad.ndjson"],
+        ["--records", "0"],
+    ):
+        process = on_kafka.parity("small.py", *words)
+        _, said = process.communicate(timeout=100)
+        assert process.returncode == 2, said
+        assert b"Traceback" not in said
+
+
+def test_a_system_that_is_away_is_told(tmp_path: Path, database: str) -> None:
+    stores = {name: f"{database}&schema={name}" for name in ("warehouse", "serving")}
+    away = folder(tmp_path, stores, home=database, log="kafka://127.0.0.1:9")
+    process = away.parity("small.py", "--records", "10")
+    _, said = process.communicate(timeout=200)
+    assert process.returncode == 3, said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_nothing_is_left_after_a_signal(
+    on_kafka: Folder, postgres: Server, number: signal.Signals
+) -> None:
+    process = on_kafka.parity("small.py", "--records", "200")
+    assert process.stderr
+    for line in process.stderr:
+        if b"running on test" in line:
+            break
+    deadline = time.monotonic() + 60
+    while not on_kafka.left():
+        assert time.monotonic() < deadline
+    process.send_signal(number)
+    process.communicate(timeout=100)
+    assert process.returncode == 128 + number
+    assert on_kafka.left() == []
