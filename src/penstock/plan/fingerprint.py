@@ -16,6 +16,7 @@ from penstock.contract import Contract, spec
 from penstock.transforms import Explode, Filter, Map, Transform
 
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
+_LIBRARY_NAMES = ("penstock", "pyspark")  # wherever they lie: executors have Spark's own copy
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
 _MEMBERS = (types.FunctionType, staticmethod, classmethod, *_PLAIN)
 _INCIDENTAL = ("__module__", "__doc__", "__firstlineno__")
@@ -152,8 +153,8 @@ def _users(thing: Any) -> bool:
     """Whether a function, class or module is the user's own, not of a library."""
     name = thing.__name__ if isinstance(thing, types.ModuleType) else thing.__module__
     file = getattr(sys.modules.get(name), "__file__", None)
-    ours = name.partition(".")[0] == "penstock"
-    return not ours and file is not None and not file.startswith(_LIBRARIES)
+    known = name.partition(".")[0] in _LIBRARY_NAMES
+    return not known and file is not None and not file.startswith(_LIBRARIES)
 
 
 _KINDS: tuple[tuple[Any, Callable[[Any, Seen], Iterator[str]]], ...] = (
