@@ -11,7 +11,7 @@ from penstock.cli import options, output
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from penstock.cli.doctor import Finding
+    from penstock.cli.findings import Finding
 
 
 def check(

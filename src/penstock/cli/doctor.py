@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import psycopg
 
 from penstock import pipeline as programs
 from penstock import plan, profile
 from penstock.cli import options
+from penstock.cli.findings import Finding, looked_at, refusal
 from penstock.engines.systems import Systems
 from penstock.errors import PenstockError, Refused, Unavailable
 from penstock.home import contracts, identities, leases
@@ -26,29 +26,6 @@ if TYPE_CHECKING:
     from penstock.pipeline import Pipeline
     from penstock.plan import Lane, Segment
     from penstock.profile import Profile
-
-State = Literal["good", "change", "refused", "away"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What was found about one system.
-
-    Args:
-        system: The program, home, a source, or a lane.
-        state: `good`; `change`: a start would create or change something; `refused`: a start
-            would be refused; `away`: the system cannot be reached.
-        message: One sentence or more.
-    """
-
-    system: str
-    state: State
-    message: str
-
-    @property
-    def good(self) -> bool:
-        """Whether this is no reason not to start."""
-        return self.state in ("good", "change")
 
 
 def examine(program: Path, profile_name: str) -> list[Finding]:
@@ -64,6 +41,10 @@ def examine(program: Path, profile_name: str) -> list[Finding]:
     findings = [*_program(declared, segments, settings)]
     if all(finding.good for finding in findings):
         findings += _systems(declared, segments, settings)
+        if settings.on_spark and findings[-1].system != "profile":
+            from penstock.cli import cluster_check
+
+            findings += cluster_check.examine(settings, declared, segments, program)
     return findings
 
 
@@ -87,7 +68,11 @@ def _program(
 def _systems(
     declared: Pipeline, segments: tuple[Segment, ...], settings: Profile
 ) -> Iterator[Finding]:
-    systems = Systems(settings, declared.name, options.data())
+    try:
+        systems = Systems(settings, declared.name, options.data())
+    except PenstockError as error:
+        yield refusal("profile", error)
+        return
     try:
         with systems:
             yield from _home(systems, declared, segments)
@@ -96,7 +81,7 @@ def _systems(
                 yield from _source(segment)
                 yield from _lanes(systems, declared, segment)
     except PenstockError as error:
-        yield _refusal("services", error)
+        yield refusal("services", error)
 
 
 def _home(systems: Systems, declared: Pipeline, segments: tuple[Segment, ...]) -> Iterator[Finding]:
@@ -105,7 +90,7 @@ def _home(systems: Systems, declared: Pipeline, segments: tuple[Segment, ...]) -
             held = {str(holder) for holder in leases.holders(cursor, declared.name)}
             changes = contracts.changes(cursor, declared.name, segments)
     except PenstockError as error:
-        yield _refusal("home", error)
+        yield refusal("home", error)
         return
     yield Finding("home", "good", "answers")
     for holder in sorted(held):
@@ -132,11 +117,11 @@ def _log(systems: Systems, declared: Pipeline, segment: Segment) -> Iterator[Fin
                 identities.recognise(cursor, declared.name, segment.name, log_id)
                 raise psycopg.Rollback  # a check remembers nothing
     except PenstockError as error:
-        yield _refusal(system, error)
+        yield refusal(system, error)
         return
     if log_id is not None:
         kept = partial(_lost, systems, declared, segment, log_id)
-        yield from _looked_at(system, "as it should be", kept)
+        yield from looked_at(system, "as it should be", kept)
     elif segment.kind == "landing" or segment.external:
         yield Finding(system, "change", f"create {segment.kind} {segment.name!r}")
     # else it is what the lane that writes it creates, and says so
@@ -185,14 +170,14 @@ def _source(segment: Segment) -> Iterator[Finding]:
             source.check()
             return ()
 
-        yield from _looked_at(f"source of {segment.name}", source.describe(), look)
+        yield from looked_at(f"source of {segment.name}", source.describe(), look)
 
 
 def _lanes(systems: Systems, declared: Pipeline, segment: Segment) -> Iterator[Finding]:
     for lane in segment.lanes:
         if lane.mode == "topic" and lane.codec.format != JSON:
             schema = partial(lane.codec.preview, lane.spec)
-            yield from _looked_at(f"registry of {lane.table}", "registered", schema)
+            yield from looked_at(f"registry of {lane.table}", "registered", schema)
 
         def look() -> Iterable[str]:
             key = LaneKey(declared.name, "", segment.name, lane.name)  # noqa: B023 - called at once
@@ -202,20 +187,4 @@ def _lanes(systems: Systems, declared: Pipeline, segment: Segment) -> Iterator[F
             finally:
                 sink.close()
 
-        yield from _looked_at(lane.name, f"{lane.mode}, as it should be", look)
-
-
-def _looked_at(system: str, good: str, look: Callable[[], Iterable[str]]) -> Iterator[Finding]:
-    try:
-        changes = list(look())
-    except PenstockError as error:
-        yield _refusal(system, error)
-        return
-    if not changes:
-        yield Finding(system, "good", good)
-    yield from (Finding(system, "change", words) for words in changes)
-
-
-def _refusal(system: str, error: PenstockError) -> Finding:
-    state: State = "away" if isinstance(error, Unavailable) else "refused"
-    return Finding(system, state, str(error))
+        yield from looked_at(lane.name, f"{lane.mode}, as it should be", look)

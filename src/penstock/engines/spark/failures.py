@@ -110,8 +110,7 @@ _KNOWN = (
         "Kafka does not host the topic, or a partition of it; was it deleted?",
     ),
     _Known(
-        r"(?P<what>SaslAuthentication|SslAuthentication|TopicAuthorization|GroupAuthorization)"
-        r"Exception: (?P<words>.+)",
+        r"errors\.(?:\w*Sasl\w*|SslAuthentication|\w+Authorization)Exception: (?P<words>.+)",
         Refused,
         "Kafka refuses the executors ({words}); look at user, password and rights in log",
     ),
