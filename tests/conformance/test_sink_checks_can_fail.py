@@ -8,11 +8,14 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from penstock.errors import PenstockError, Rejected, Unavailable
+from penstock.errors import PenstockError, Refused, Rejected, Unavailable
 from penstock.plan import REPLAY, Lane
 from penstock.records import Counts, LaneKey, Progress, Receipt, Step
 from penstock.testing.conformance import (
+    ApartSinkConformance,
+    KeyedApartSinkConformance,
     KeyedSinkConformance,
+    RejectingApartSinkConformance,
     RejectingSinkConformance,
     RemoteSinkConformance,
     SinkConformance,
@@ -391,6 +394,119 @@ class NeverReconnects(Honest):
         self.is_cut = was_cut
 
 
+class ShowsWhatIsApart(Honest):
+    def positions(self) -> Iterator[pl.DataFrame]:
+        yield from super().positions()
+        for laid in self._store.laid.values():
+            yield from laid.values()
+
+
+class KeepsOneReceipt(Honest):
+    def commit(self, receipts: Sequence[Receipt], steps: Steps) -> Moved:
+        return super().commit(receipts[:1] if len(receipts) == 4 else receipts, steps)
+
+
+class CommitsWhatNobodyNamed(Honest):
+    def commit(self, receipts: Sequence[Receipt], steps: Steps) -> Moved:
+        for receipt in receipts[:1] if len(receipts) == 1 else ():
+            laid = self._store.laid.get((self._key, receipt.token.rpartition(" ")[0]), {})
+            if len(laid) == 3:
+                receipts = [Receipt(_counts(frame), token) for token, frame in laid.items()]
+        return super().commit(receipts, steps)
+
+
+class CannotBearLateTasks(Honest):
+    def stage_apart(self, place: str, rows: pl.DataFrame) -> Receipt:
+        try:
+            return super().stage_apart(place, rows)
+        except Unavailable:
+            if self._stands(0).epoch == 1:
+                raise Refused("no room") from None
+            raise
+
+
+class CommitsForTheOvertaken(Honest):
+    def sweep(self, epoch: int) -> None:
+        if (self._key, "1 1") in self._store.laid and (self._key, "2 1") not in self._store.laid:
+            for frame in self._store.laid[self._key, "1 1"].values():
+                self._write(frame)
+        super().sweep(epoch)
+
+
+class SweepsItsOwn(Honest):
+    def sweep(self, epoch: int) -> None:
+        super().sweep(epoch + 1)
+
+
+class TrustsReceiptsFromApart(Honest):
+    def commit(self, receipts: Sequence[Receipt], steps: Steps) -> Moved:
+        found = {r.token: r for r in receipts if r.token and sum(r.rows.values()) == 4}
+        true = [Receipt({0: 3}, r.token) if r.token in found else r for r in receipts]
+        return super().commit(true, steps)
+
+
+class ForgetsWhatIsHere(Honest):
+    def commit(self, receipts: Sequence[Receipt], steps: Steps) -> Moved:
+        if {bool(r.token) for r in receipts} == {True, False}:
+            self._staged = []
+            receipts = [r for r in receipts if r.token]
+        return super().commit(receipts, steps)
+
+
+class RefusesEmptyFramesApart(Honest):
+    def stage_apart(self, place: str, rows: pl.DataFrame) -> Receipt:
+        if rows.is_empty():
+            raise Rejected("no rows")
+        return super().stage_apart(place, rows)
+
+
+class TakesReplaysApart(Honest):
+    def commit(self, receipts: Sequence[Receipt], steps: Steps) -> Moved:
+        if REPLAY in steps:
+            self._staged = [self._find(r.token) for r in receipts if r.token] or self._staged
+            receipts = [replace(receipt, token="") for receipt in receipts]
+        return super().commit(receipts, steps)
+
+
+class CutsNamesApart(Honest):
+    def lay(self, batch: int, partition: int, epoch: int) -> str:
+        if len(self._lane.table) > 31:
+            raise PenstockError("the name is too long")
+        return super().lay(batch, partition, epoch)
+
+
+class StagesMilliseconds(Honest):
+    def stage_apart(self, place: str, rows: pl.DataFrame) -> Receipt:
+        dates = [n for n, t in rows.schema.items() if t == pl.Datetime("us", "UTC")]
+        return super().stage_apart(place, rows.with_columns(pl.col(dates).dt.truncate("1ms")))
+
+
+class LastReceiptWins(Honest):
+    def _write(self, rows: pl.DataFrame) -> dict[int, Counts]:
+        if rows["_partition"].n_unique() == 2 and rows.height == 3:
+            rows = rows.with_columns(_order=pl.Series([10, 20, 15]))
+        return super()._write(rows)
+
+
+class CountsApartAnew(Honest):
+    def commit(self, receipts: Sequence[Receipt], steps: Steps) -> Moved:
+        moved = super().commit(receipts, steps)
+        if self._lane.table == "there" and all(now.next == 96 for now in moved.values()):
+            self._store.tables["there"].by_key.popitem()
+        return moved
+
+
+class WritesTheOthersApart(Honest):
+    def stage_apart(self, place: str, rows: pl.DataFrame) -> Receipt:
+        if self._refused(rows).any():
+            self._write(rows.filter(~self._refused(rows)))
+        return super().stage_apart(place, rows)
+
+
+def _counts(rows: pl.DataFrame) -> dict[int, int]:
+    return dict(rows["_partition"].value_counts().iter_rows())
+
+
 BROKEN: dict[str, type[Honest]] = {
     "a_new_lane_stands_at_zero": BeginsSomewhere,
     "nothing_is_visible_before_the_commit": ShowsStagedRows,
@@ -433,6 +549,21 @@ BROKEN: dict[str, type[Honest]] = {
     "what_isolate_leaves_is_taken": MissesTheGuilty,
     "a_lost_connection_is_unavailable": SaysRejectedWhenCut,
     "a_sink_goes_on_after_a_lost_connection": NeverReconnects,
+    "apart_is_invisible_before_the_commit": ShowsWhatIsApart,
+    "several_stage_apart_at_once": KeepsOneReceipt,
+    "only_what_receipts_name_is_committed": CommitsWhatNobodyNamed,
+    "a_task_that_comes_too_late_disturbs_nobody": CannotBearLateTasks,
+    "one_who_was_overtaken_cannot_commit_what_was_staged_apart": CommitsForTheOvertaken,
+    "a_successor_commits_what_its_own_tasks_staged": SweepsItsOwn,
+    "rows_that_are_lost_are_noticed": TrustsReceiptsFromApart,
+    "the_owner_may_stage_some_rows_itself": ForgetsWhatIsHere,
+    "no_rows_can_be_staged_apart": RefusesEmptyFramesApart,
+    "a_replay_is_never_staged_apart": TakesReplaysApart,
+    "hostile_names_work_apart": CutsNamesApart,
+    "every_type_goes_apart_without_loss": StagesMilliseconds,
+    "the_newest_of_several_receipts_wins": LastReceiptWins,
+    "apart_writes_and_counts_what_here_does": CountsApartAnew,
+    "a_row_rejected_apart_writes_nothing": WritesTheOthersApart,
 }
 
 ALSO: dict[str, set[str]] = {
@@ -441,8 +572,30 @@ ALSO: dict[str, set[str]] = {
         "a_commit_from_another_place_is_fenced",
         "open_twice_changes_nothing",
     },
-    "totals_go_on": {"a_newer_row_replaces", "an_older_delete_removes_nothing"},
-    "each_partition_is_counted": {"an_older_row_never_replaces"},
+    "several_frames_make_one_commit": {
+        "several_stage_apart_at_once",
+        "the_owner_may_stage_some_rows_itself",
+        "apart_writes_and_counts_what_here_does",
+        "the_newest_of_several_receipts_wins",
+    },
+    "totals_go_on": {
+        "a_newer_row_replaces",
+        "an_older_delete_removes_nothing",
+        "a_task_that_comes_too_late_disturbs_nobody",
+    },
+    "each_partition_is_counted": {
+        "an_older_row_never_replaces",
+        "several_stage_apart_at_once",
+        "the_newest_of_several_receipts_wins",
+    },
+    "receipts_must_count_what_is_staged": {"rows_that_are_lost_are_noticed"},
+    "hostile_names_work": {"hostile_names_work_apart"},
+    "every_type_comes_back_without_loss": {"every_type_goes_apart_without_loss"},
+    "apart_is_invisible_before_the_commit": {
+        "rows_that_are_lost_are_noticed",
+        "a_replay_is_never_staged_apart",
+        "a_row_rejected_apart_writes_nothing",
+    },
 }
 """Checks that the same fault breaks as well, because they look at the same thing."""
 
@@ -454,6 +607,9 @@ SUITES = (
     KeyedSinkConformance,
     RejectingSinkConformance,
     RemoteSinkConformance,
+    ApartSinkConformance,
+    KeyedApartSinkConformance,
+    RejectingApartSinkConformance,
 )
 
 
@@ -463,9 +619,13 @@ def checks() -> dict[str, Callable[[SinkStore], object]]:
         for name in vars(suite):
             if name.startswith("test_"):
                 found[name.removeprefix("test_")] = getattr(suite(), name)
-    hostile = found["hostile_names_work"]
-    found["hostile_names_work"] = lambda store: [hostile(store, n) for n in HOSTILE]  # type: ignore[call-arg]
+    for name in ("hostile_names_work", "hostile_names_work_apart"):
+        found[name] = _for_each(found[name])
     return found
+
+
+def _for_each(check: Callable[..., object]) -> Callable[[SinkStore], object]:
+    return lambda store: [check(store, name) for name in HOSTILE]
 
 
 def failures(made: type[Honest]) -> set[str]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -18,7 +18,6 @@ from penstock.errors import PenstockError, Refused, Rejected, Unavailable
 from penstock.interfaces import Apart
 from penstock.plan import REPLAY, Lane
 from penstock.records import Counts, LaneKey, Receipt
-from penstock.testing.conformance.keyed_sinks import too_late
 from penstock.testing.conformance.sink_store import THREE, SinkStore, lane_of, open_sink, seen
 from penstock.testing.conformance.subjects import (
     HOSTILE,
@@ -191,23 +190,19 @@ class ApartSinkConformance:
 class KeyedApartSinkConformance:
     """What such a sink of mode `upsert` must do besides."""
 
-    @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-    def test_the_newest_of_several_receipts_wins(
-        self, store: SinkStore, order: tuple[int, int]
-    ) -> None:
+    def test_the_newest_of_several_receipts_wins(self, store: SinkStore) -> None:
         made = owner(store)
         before = made.claim({0: 1, 1: 1})
         place = elsewhere(store).lay(1, 0, 1)
         parts = [
-            rows(people((1, "old@x", 1), (2, "b@x", 2)), base=10),
             rows(people((1, "new@x", 2)), partition=1, base=20),
+            rows(people((1, "old@x", 1), (2, "b@x", 2)), base=10),
         ]
-        receipts = [elsewhere(store).stage_apart(place, parts[at]) for at in order]
+        receipts = [elsewhere(store).stage_apart(place, part) for part in parts]
         stands = made.commit(receipts, steps(before, {0: 2, 1: 1}))
         assert_frame_equal(seen(store), people((1, "new@x", 2), (2, "b@x", 2)))
-        late = too_late(store, written=1)
-        assert stands[0].totals == Counts(records=2, written=1) + late
-        assert stands[1].totals == Counts(records=1, written=1)
+        expected = {0: Counts(records=2, written=1, superseded=1), 1: Counts(records=1, written=1)}
+        _expect(store, {p: progress.totals for p, progress in stands.items()}, expected)
 
     def test_apart_writes_and_counts_what_here_does(self, store: SinkStore) -> None:
         at_random = Random(5)  # noqa: S311
@@ -215,12 +210,7 @@ class KeyedApartSinkConformance:
         there, counted = self._written(store, "there", parts, apart=True)
         here, expected = self._written(store, "here", parts, apart=False)
         assert_frame_equal(there, here)
-        if store.tells_late:
-            assert counted == expected
-        else:
-            assert {p: c.accounted for p, c in counted.items()} == {
-                p: c.accounted for p, c in expected.items()
-            }
+        _expect(store, counted, expected)
 
     @staticmethod
     def _written(
@@ -259,6 +249,15 @@ class RejectingApartSinkConformance:
         assert open_sink(store).progress()[0].next == 0
         made.commit([made.stage(rows(THREE[:1]))], steps(before, {0: 3}))
         assert_frame_equal(seen(store), THREE[:1])
+
+
+def _expect(
+    store: SinkStore, counted: Mapping[int, Counts], expected: Mapping[int, Counts]
+) -> None:
+    if store.tells_late:
+        assert counted == expected
+    else:  # it does not tell what became of a row that another task's replaced
+        assert all(counts.balanced for counts in counted.values())
 
 
 def _some(at_random: Random, at: int, partition: int) -> pl.DataFrame:
