@@ -43,6 +43,8 @@ def stream(
         "includeHeaders": "true",
         "failOnDataLoss": "true",
         "kafka.isolation.level": "read_committed",
+        # Spark's consumer seeks after each poll, and so waits for what it had asked for before.
+        "kafka.fetch.max.wait.ms": "5",
     }
     return reader.options(**{**_client(url), **options, **fixed}).load().select(*COLUMNS)
 
