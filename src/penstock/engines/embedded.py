@@ -1,4 +1,4 @@
-"""The embedded engine: sources, segments and leases as threads of this process."""
+"""A run: sources, segments and leases as threads of this process; Spark is joined if asked for."""
 
 from __future__ import annotations
 
@@ -37,6 +37,9 @@ _LOOK = 0.1
 
 class Embedded:
     """Runs a pipeline in this process.
+
+    On a profile with a Spark engine, segments that read topics have their plans run there; all
+    else stays in this process.
 
     Args:
         pipeline: What to run.
@@ -84,7 +87,7 @@ class Embedded:
             ContractError: A change of a contract breaks its readers, or a registry refuses it.
             PlanFailed, Refused: A segment or source stopped for good; the others went on until the
                 run's end.
-            Unavailable: Home cannot be reached at the start.
+            Unavailable: Home, or Spark's master, cannot be reached at the start.
         """
         segments = preparing.compiled(self._pipeline, self._profile)
         with ExitStack() as stack:
@@ -101,10 +104,14 @@ class Embedded:
             return None
         from penstock.engines.spark.session import Cluster
 
-        cluster = Cluster(
-            self._profile, self._pipeline.name, self._options.program, self._root / "spark"
+        def said(words: str) -> None:
+            self.board.say("spark", words)
+
+        said(f"starting Spark on {self._profile.engine}")
+        folder = self._root / "spark"
+        return stack.enter_context(
+            Cluster(self._profile, self._pipeline.name, self._options.program, folder, said)
         )
-        return stack.enter_context(cluster)
 
     def _work(self, segments: Sequence[Segment], systems: Systems) -> None:
         self._verify_schemas(segments)
