@@ -21,14 +21,11 @@ from pathlib import Path
 
 import pytest
 from tests.docs.markdown import ROOT, Block, blocks, pages
-from tests.stack.servers import without
-
-from penstock.errors import PenstockError
-from penstock.services import artifacts, java
+from tests.stack.servers import require
 
 SKIPPED = {"text", "json", "mermaid", "", "diff", "sql"}
 EXITS = re.compile(r"#\s*exits with (\d+)")
-SERVER = re.compile(r"penstock services up.*\b(kafka|registry|cassandra)\b")
+STARTED = re.compile(r"penstock services up (.+)")
 KEPT = ("HOME", "LANG", "XDG_CACHE_HOME", "PENSTOCK_CACHE", "JAVA_HOME")
 
 
@@ -65,7 +62,7 @@ def run(block: Block, folder: Path, env: dict[str, str]) -> None:
         "python": [sys.executable, "-c", block.text],
     }[block.language]
     done = subprocess.run(
-        command, cwd=folder, env=env, capture_output=True, text=True, timeout=100, check=False
+        command, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False
     )
     where = f"{block.page.relative_to(ROOT)}:{block.line}"
     said = f"{where}\n{block.text}\nstdout: {done.stdout}\nstderr: {done.stderr}"
@@ -74,15 +71,11 @@ def run(block: Block, folder: Path, env: dict[str, str]) -> None:
 
 def require_servers(page: Path) -> None:
     """Skip a page whose servers cannot be had here; where everything must be had, fail."""
-    names = {name for b in blocks(page) if is_run(b) for name in SERVER.findall(b.text)}
-    try:
-        if names:
-            java.find(21)
-        artifacts.ensure(names)
-    except PenstockError as error:
-        without(f"{', '.join(sorted(names))} cannot be had here: {error}")
+    texts = [block.text for block in blocks(page) if is_run(block)]
+    require(*(name for text in texts for line in STARTED.findall(text) for name in line.split()))
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", RUN, ids=lambda page: str(page.relative_to(ROOT)))
 def test_blocks_run(page: Path, folder: Path, database: str) -> None:
     require_servers(page)
