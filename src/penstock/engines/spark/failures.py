@@ -6,13 +6,26 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from penstock.errors import LogChanged, PenstockError, PlanFailed, Refused, Unavailable
+from penstock.errors import (
+    DeclarationError,
+    LogChanged,
+    PenstockError,
+    PlanFailed,
+    Refused,
+    Unavailable,
+)
 from penstock.profile import redact
 
 _LONGEST = 400
 _LIBRARIES = ("/site-packages/", "/pyspark/", "pyspark.zip", "/penstock/", "<frozen", "<string>")
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _RAISED = re.compile(r"^(?P<kind>[\w.]*[A-Z]\w*)(: (?P<words>.*))?$", re.MULTILINE)
+_RAISABLE: dict[str, type[PenstockError]] = {
+    one.__name__: one for one in (DeclarationError, LogChanged, PlanFailed, Refused, Unavailable)
+}
+_OURS = re.compile(
+    rf"^penstock\.errors\.(?P<kind>{'|'.join(_RAISABLE)}): (?P<words>.+)$", re.MULTILINE
+)
 _CAUSE = re.compile(r"^Caused by: (?P<words>.+)$", re.MULTILINE)
 _NOISE = re.compile(r"(?m)^(An error occurred while calling \S+|JVM stacktrace:|\s*)$\n?")
 _TASK = r"Lost task .*?\((?P<host>\S+) executor (?P<executor>\w+)\): "
@@ -164,6 +177,8 @@ def translate(error: BaseException) -> PenstockError:
     text = _text(error)
     if isinstance(error, OSError) or type(error).__name__ == "Py4JNetworkError" or not text:
         return Unavailable(_DRIVER_GONE)
+    if ours := _OURS.search(text):
+        return _RAISABLE[ours["kind"]](ours["words"])
     for known in _KNOWN:
         if found := re.search(known.pattern, text, re.MULTILINE):
             return known.kind(_line(known.words.format(**found.groupdict())))

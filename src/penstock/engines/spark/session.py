@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from penstock.engines.spark import failures, masters, quiet, scratch, settings, shipping
 from penstock.engines.spark.jvm import Jvm
 from penstock.engines.spark.settings import Places
-from penstock.errors import PenstockError, Refused, Unavailable
+from penstock.errors import Refused, Unavailable
 from penstock.services import artifacts, java
 
 if TYPE_CHECKING:
@@ -132,11 +132,13 @@ class Cluster:
         masters.dial(self._master)
         try:
             self._open(jars, machine)
-        except BaseException as error:
+        except Exception as error:
+            told = failures.translate(error)  # while the JVM lives, which knows the words
             self._end()
-            if isinstance(error, PenstockError) or not isinstance(error, Exception):
-                raise
-            raise failures.translate(error) from error
+            raise told from error
+        except BaseException:
+            self._end()
+            raise
 
     def _open(self, jars: list[Path], machine: Path) -> None:
         own = scratch.make(self._folder)
