@@ -17,36 +17,38 @@ if TYPE_CHECKING:
     from penstock.engines.comparing import Difference
 
 
+Records = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="At most so many responses of each source, and made-up records for each topic that "
+        "others write.",
+    ),
+]
+Held = Annotated[
+    bool,
+    typer.Option("--held", help="Take what the profile's landings and topics hold, oldest first."),
+]
+Input = Annotated[
+    Path | None,
+    typer.Option(
+        "--input",
+        metavar="PATH",
+        exists=True,
+        help="Take the input from a file that --record wrote, or from a folder with a file for "
+        "each log.",
+    ),
+]
+Record = Annotated[Path | None, typer.Option(metavar="FILE", help="Keep the input in a file.")]
+
+
 def parity(  # noqa: PLR0913 - a parameter for each option
     program: options.Program,
     profile: options.ProfileName = options.EMBEDDED,
-    records: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            help="At most so many responses of each source, and made-up records for each topic "
-            "that others write.",
-        ),
-    ] = 5_000,
-    held: Annotated[
-        bool,
-        typer.Option(
-            "--held", help="Take what the profile's landings and topics hold, the oldest first."
-        ),
-    ] = False,
-    input_: Annotated[
-        Path | None,
-        typer.Option(
-            "--input",
-            metavar="PATH",
-            exists=True,
-            help="Take the input from a file that --record wrote, or from a folder with a file "
-            "for each log.",
-        ),
-    ] = None,
-    record: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Keep the input in a file.")
-    ] = None,
+    records: Records = 5_000,
+    held: Held = False,
+    input_: Input = None,
+    record: Record = None,
     json: options.Json = False,
 ) -> None:
     """Run a pipeline on two engines, and compare.

@@ -74,12 +74,15 @@ def fill(url: str, topic: str, partitions: int, frames: Iterable[pl.DataFrame]) 
     with errors(f"topic {topic!r}"):
         producer = Producer({**config, "enable.idempotence": True})
         for records in frames:
-            for number, record in enumerate(records.iter_rows(named=True), 1):
-                producer.produce(topic, **_message(record))
-                if number % _QUEUE == 0:
-                    producer.flush(_PATIENCE)
-            if producer.flush(_PATIENCE):
-                raise Unavailable(f"topic {topic!r} did not take records in {_PATIENCE:.0f} s")
+            for part in records.iter_slices(_QUEUE):
+                _send(producer, topic, part)
+
+
+def _send(producer: Producer, topic: str, records: pl.DataFrame) -> None:
+    for record in records.iter_rows(named=True):
+        producer.produce(topic, **_message(record))
+    if producer.flush(_PATIENCE):
+        raise Unavailable(f"topic {topic!r} did not take the records in {_PATIENCE:.0f} s")
 
 
 def _message(record: Mapping[str, Any]) -> dict[str, Any]:
