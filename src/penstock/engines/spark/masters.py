@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from penstock.errors import Refused, Unavailable
+from penstock.errors import Unavailable
 
 _STANDALONE = "spark://"
 _DIAL = 5.0
 _ADMISSION = 100.0
-_OTHER_SPARK = re.compile("InvalidClassException|StreamCorruptedException|ClassNotFoundException")
+_UNHEARD = "All masters are unresponsive"
 
 
 def dial(master: str) -> None:
@@ -50,22 +49,23 @@ def patience(master: str) -> float:
 
 @contextmanager
 def limit(master: str, log: Path, kill: Callable[[], None]) -> Iterator[None]:
-    """Bound the time that a standalone master takes to admit us; Spark would wait for long.
+    """Bound the time that a standalone master takes to admit us, and say when it does not.
+
+    A master of another Spark understands nothing of what it is told, and does not answer.
 
     Args:
         master: As in `dial`.
-        log: The driver's log, which knows what the master said.
+        log: The driver's log.
         kill: Ends the JVM.
 
     Raises:
-        Refused: The master is of another Spark than ours.
-        Unavailable: It did not admit us in time.
+        Unavailable: It did not admit us.
     """
     if not master.startswith(_STANDALONE):
         yield
         return
-    late = threading.Event()
     start = log.stat().st_size if log.exists() else 0
+    late = threading.Event()
 
     def give_up() -> None:
         late.set()
@@ -76,23 +76,17 @@ def limit(master: str, log: Path, kill: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        said = log.read_bytes()[start:].decode(errors="replace") if log.exists() else ""
-        if _OTHER_SPARK.search(said):
-            raise Refused(_other_spark(master)) from error
-        if late.is_set():
-            raise Unavailable(
-                f"{master} answers, but did not admit this application in {_ADMISSION:.0f} s: is "
-                f"that Spark's master? The driver's log is {log}"
-            ) from error
-        raise
+        if not (late.is_set() or _UNHEARD in _since(log, start)):
+            raise
+        from pyspark import __version__
+
+        raise Unavailable(
+            f"{master} answers, but did not admit this application: it must be a master of Spark "
+            f"{__version__}, as the pyspark here is. The driver's log is {log}"
+        ) from error
     finally:
         timer.cancel()
 
 
-def _other_spark(master: str) -> str:
-    from pyspark import __version__
-
-    return (
-        f"{master} is of another Spark than this pyspark {__version__}: install the pyspark of "
-        f"the master's version here, or Spark {__version__} there"
-    )
+def _since(log: Path, start: int) -> str:
+    return log.read_bytes()[start:].decode(errors="replace") if log.exists() else ""

@@ -176,11 +176,11 @@ class Cluster:
                     f"look into {self._folder / quiet.LOG}"
                 )
             if time.monotonic() > deadline:
-                memory = self._profile.spark.executor_memory
+                spark = self._profile.spark
                 raise Unavailable(
-                    f"{self._master} gave no executor in {patience:.0f} s: no worker has a free "
-                    f"core and {memory} of memory. Start a worker, stop another application, or "
-                    f"lower executor_memory"
+                    f"{self._master} gave no executor in {patience:.0f} s. Either no worker has a "
+                    f"free core and {spark.executor_memory} of memory (executor_memory), or "
+                    f"executors do not reach this driver at {spark.host} (host in the profile)"
                 )
             time.sleep(_LOOK)
 
