@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import kafka, suite
+from benchmarks import kafka, spark, suite
 from benchmarks.suite import Result
 
 
@@ -27,6 +27,7 @@ def main() -> None:
         ),
         "start": suite.start,
         **kafka.parts(quick, not options.no_peers),
+        **spark.parts(quick, not options.no_peers),
     }
     print(suite.conditions(), flush=True)
     results: list[Result] = []
@@ -60,7 +61,9 @@ def _line(result: Result) -> str:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument(
-        "names", nargs="*", help="throughput, whole, latency, memory, start, kafka (all of kafka-…)"
+        "names",
+        nargs="*",
+        help="throughput, whole, latency, memory, start, kafka and spark (all of …-…), scaling",
     )
     parser.add_argument("--quick", action="store_true", help="fewer records: a look, no result")
     parser.add_argument("--no-peers", action="store_true", help="leave the peers out")

@@ -160,10 +160,27 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def burst(kafka: str, topic: str, size: int, seconds: float) -> int:
+    """Write `size` records at once, each second anew; returns how many."""
+    producer = _producer(kafka)
+    sent = 0
+    due = time.monotonic()
+    for record in records(int(size * seconds), key="uid"):
+        if sent % size == 0:
+            producer.flush(30)
+            time.sleep(max(0.0, due - time.monotonic()))
+            due += 1
+        _produce(producer, topic, record)
+        sent += 1
+    producer.flush(30)
+    return sent
+
+
 def main() -> None:
-    """`python -m benchmarks.stack trickle KAFKA TOPIC RATE SECONDS`, in a process of its own."""
-    kafka, topic, rate, seconds = sys.argv[2:]
-    print(trickle(kafka, topic, int(rate), float(seconds)))
+    """`python -m benchmarks.stack trickle|burst KAFKA TOPIC RATE SECONDS`, a process of its own."""
+    way, kafka, topic, rate, seconds = sys.argv[1:]
+    write = {"trickle": trickle, "burst": burst}[way]
+    print(write(kafka, topic, int(rate), float(seconds)))
 
 
 def trickling(kafka: str, topic: str, rate: int, seconds: float) -> subprocess.Popen[str]:

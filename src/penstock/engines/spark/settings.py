@@ -20,7 +20,7 @@ _DEFAULTS = {
     "spark.task.maxFailures": str(TRIES),
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
-    "spark.kafka.consumer.cache.capacity": "256",
+    "spark.kafka.consumer.cache.capacity": "1024",
     # What a run of months would keep in memory for pages that nobody looks at.
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
