@@ -15,7 +15,14 @@ from penstock.sinks.cassandra.failures import DRIVER_ERRORS, translate
 from penstock.sinks.cassandra.session import TIMEOUT, Session
 
 IN_FLIGHT = 48
-"""Batches on their way at most. A cluster that is overloaded gets fewer."""
+"""Batches on their way at most. A cluster that is slow or overloaded gets fewer."""
+
+FIRST = 12
+"""Batches on their way before it is known how fast the cluster is."""
+
+SLOW = 0.5
+"""Seconds after which an answer is slow: the next step would be the server's own time-out, and
+others may be writing, too."""
 
 PATIENCE = 5.0
 """Seconds without any success after which the cluster counts as away."""
@@ -46,7 +53,7 @@ class Sender:
         self._session = session
         self._wait = wait
         self._now = now
-        self._window = float(IN_FLIGHT)
+        self._window = float(FIRST)
         self._begin()
 
     def send(
@@ -72,33 +79,35 @@ class Sender:
             self._land(guilty)
 
     def _begin(self) -> None:
-        self._answers: SimpleQueue[tuple[Batch, Exception | None]] = SimpleQueue()
+        self._answers: SimpleQueue[tuple[Batch, Exception | None, float]] = SimpleQueue()
         self._flying = 0
         self._failures = 0
         self._succeeded = self._now()
 
     def _launch(self, batch: Batch) -> None:
-        answers = self._answers
+        answers, sent = self._answers, self._now()
         self._flying += 1
         try:
             future = self._session.start(batch.statement, batch.host)
         except DRIVER_ERRORS as error:
-            answers.put((batch, error))
+            answers.put((batch, error, sent))
             return
         future.add_callbacks(
-            lambda _: answers.put((batch, None)), lambda error: answers.put((batch, error))
+            lambda _: answers.put((batch, None, sent)),
+            lambda error: answers.put((batch, error, sent)),
         )
 
     def _land(self, guilty: Callable[[int, Rejected], None] | None) -> None:
         try:
-            batch, error = self._answers.get(timeout=2 * TIMEOUT)
+            batch, error, sent = self._answers.get(timeout=2 * TIMEOUT)
         except Empty:
             raise Unavailable(f"{self._session.place} does not answer") from None
         self._flying -= 1
         if error is None:
             self._succeeded = self._now()
             self._failures = 0
-            self._window = min(IN_FLIGHT, self._window + 0.25)
+            more = 0.25 if self._succeeded - sent < SLOW else -0.5
+            self._window = min(IN_FLIGHT, max(1.0, self._window + more))
             return
         meaning = translate(error, self._session.place)
         if isinstance(meaning, Rejected):

@@ -148,3 +148,16 @@ def test_without_a_list_the_first_rejected_row_is_raised() -> None:
 def test_a_final_no_is_raised_at_once() -> None:
     with pytest.raises(Refused, match="GRANT"):
         send(lambda rows: cassandra.Unauthorized("not you"), b"ab")
+
+
+@pytest.mark.parametrize(("seconds", "more"), [(0.01, True), (1.5, False)])
+def test_a_slow_cluster_gets_fewer_at_once_before_it_fails(seconds: float, more: bool) -> None:
+    now = [0.0]
+
+    def answer(rows: bytes) -> None:
+        now[0] += seconds
+
+    under_test = Sender(Cluster(answer), now=lambda: now[0])  # type: ignore[arg-type]
+    under_test.send(batches(*[b"a"] * 40))
+    assert (under_test._window > sender.FIRST) is more
+    assert 1 <= under_test._window <= sender.IN_FLIGHT
