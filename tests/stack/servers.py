@@ -6,11 +6,12 @@ import os
 import random
 import socket
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 from tests.stack.watchdog import servers_of, watched
 
@@ -55,7 +56,8 @@ class Server:
             part: Only a part of Spark: `master`, `worker-1`, `worker-1/work` for its executors.
         """
         for process in servers_of(self.folder / part):
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # gone with one that was killed before it
+                process.kill()
             process.wait(30)
 
     def stop(self) -> None:

@@ -67,9 +67,8 @@ class Spark:
             Unavailable: It was killed or does not answer in time, or the disk is full.
         """
         with self._alone():
-            # Workers that outlived their master would find a new one only after minutes.
             found = self._master.daemon.lives()
-            self._stop_workers(but=self._living() if found else ())
+            self._stop_workers(but=self._living())
             try:
                 url = self._master.up(stopping)
                 for worker in self._workers.values():

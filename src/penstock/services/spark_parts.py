@@ -6,7 +6,7 @@ import http.client
 import importlib.util
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ appender.out.layout.pattern = %d{ISO8601} %p %c{1}: %m%n%ex
 _DEFAULTS = {
     "spark.master.rest.enabled": False,
     "spark.ui.killEnabled": False,
+    "spark.worker.timeout": 30,  # after which a restarted master gives up what it knew
     "spark.port.maxRetries": 0,  # a taken port is an error, not a reason to take another
     "spark.worker.cleanup.enabled": True,
     "spark.worker.cleanup.appDataTtl": 86_400,
@@ -78,10 +79,21 @@ class Master:
     def prepare(self) -> Launch:
         where = ["--host", HOST, "--port", str(self._settings.port)]
         look = ["--webui-port", str(self._settings.internal_port)]
-        return _launch("org.apache.spark.deploy.master.Master", [*where, *look], self._settings)
+        # A master that was killed takes back its applications and workers; those of another
+        # version of Spark it could not read.
+        known = self._settings.data / f"known-{_core(_home())[1]}"
+        known.mkdir(exist_ok=True)
+        own = {
+            "spark.deploy.recoveryMode": "FILESYSTEM",
+            "spark.deploy.recoveryDirectory": known,
+            **self._settings.settings,
+        }
+        settings = replace(self._settings, settings=own)
+        return _launch("org.apache.spark.deploy.master.Master", [*where, *look], settings)
 
     def ready(self) -> bool:
-        return bool(_state(self._settings.internal_port).get("url") == self.url)
+        state = _state(self._settings.internal_port)
+        return bool(state.get("url") == self.url and state.get("status") == "ALIVE")
 
 
 class Worker:
@@ -140,7 +152,7 @@ def _launch(main: str, arguments: list[str], settings: Settings) -> Launch:
     )
     environment = {
         "SPARK_HOME": str(spark),
-        "SPARK_SCALA_VERSION": _scala(spark),  # else a worker cannot start executors
+        "SPARK_SCALA_VERSION": _core(spark)[0],  # else a worker cannot start executors
         "SPARK_CONF_DIR": str(config),
         "SPARK_LOCAL_IP": HOST,
         "SPARK_LOCAL_DIRS": str(home / "tmp"),
@@ -158,9 +170,11 @@ def _home() -> Path:
     return Path(found.origin).parent
 
 
-def _scala(spark: Path) -> str:
+def _core(spark: Path) -> tuple[str, str]:
+    """Tell the versions of Scala and of Spark."""
     for core in (spark / "jars").glob("spark-core_*.jar"):
-        return core.name.removeprefix("spark-core_").partition("-")[0]
+        scala, _, version = core.stem.removeprefix("spark-core_").partition("-")
+        return scala, version
     raise Refused(f"{spark} holds no jars of Spark; install pyspark anew")
 
 
