@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from penstock.errors import Unavailable
 
 _STANDALONE = "spark://"
 _DIAL = 5.0
-_ADMISSION = 100.0
 _UNHEARD = "All masters are unresponsive"
 
 
@@ -48,35 +46,23 @@ def patience(master: str) -> float:
 
 
 @contextmanager
-def limit(master: str, log: Path, kill: Callable[[], None]) -> Iterator[None]:
-    """Bound the time that a standalone master takes to admit us, and say when it does not.
+def explained(master: str, log: Path) -> Iterator[None]:
+    """Say why a standalone master did not admit us, which Spark finds out within a minute.
 
     A master of another Spark understands nothing of what it is told, and does not answer.
 
     Args:
         master: As in `dial`.
         log: The driver's log.
-        kill: Ends the JVM.
 
     Raises:
         Unavailable: It did not admit us.
     """
-    if not master.startswith(_STANDALONE):
-        yield
-        return
     start = log.stat().st_size if log.exists() else 0
-    late = threading.Event()
-
-    def give_up() -> None:
-        late.set()
-        kill()
-
-    timer = threading.Timer(_ADMISSION, give_up)
-    timer.start()
     try:
         yield
     except Exception as error:
-        if not (late.is_set() or _UNHEARD in _since(log, start)):
+        if _UNHEARD not in _since(log, start):
             raise
         from pyspark import __version__
 
@@ -84,8 +70,6 @@ def limit(master: str, log: Path, kill: Callable[[], None]) -> Iterator[None]:
             f"{master} answers, but did not admit this application: it must be a master of Spark "
             f"{__version__}, as the pyspark here is. The driver's log is {log}"
         ) from error
-    finally:
-        timer.cancel()
 
 
 def _since(log: Path, start: int) -> str:

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,7 @@ class Cluster:
         self._said = said
         self._jvm: Jvm | None = None
         self._session: SparkSession | None = None
+        self._reviving = threading.Lock()
 
     @property
     def session(self) -> SparkSession:
@@ -78,6 +79,11 @@ class Cluster:
         if self._program is None:
             raise Refused("the Spark engine runs programs that are files; this pipeline has none")
         return shipping.shipped(self._program, _PACKED)
+
+    @property
+    def scratch(self) -> Path:
+        """A folder that is gone after the run, at the latest when the next one starts."""
+        return scratch.own(self._folder)
 
     @property
     def cores(self) -> int:
@@ -109,10 +115,11 @@ class Cluster:
 
         Raises as entering does.
         """
-        if not self._lives():
-            self._said("Spark's driver is gone; starting it again")
-            self._end()
-            self._start()
+        with self._reviving:  # every segment's thread comes here
+            if not self._lives():
+                self._said("Spark's driver is gone; starting it again")
+                self._end()
+                self._start()
 
     def _lives(self) -> bool:
         if self._jvm is None or not self._jvm.alive or self._session is None:
@@ -147,20 +154,19 @@ class Cluster:
         told = settings.properties(self._profile, self._pipeline, places)
         self._jvm = Jvm(machine, own, told)
         self._jvm.start()
-        self._session = self._opened(self._jvm)
-        if self._program is not None:
-            archive = own / f"{_PACKED}.zip"
-            shipping.pack(self._program, self._profile.spark.files, archive)
-            self._session.sparkContext.addArchive(f"{archive}#{_PACKED}")
-        self._await_executors()
+        with masters.explained(self._master, self._folder / quiet.LOG):
+            self._session = self._opened(self._jvm)
+            if self._program is not None:
+                archive = own / f"{_PACKED}.zip"
+                shipping.pack(self._program, self._profile.spark.files, archive)
+                self._session.sparkContext.addArchive(f"{archive}#{_PACKED}")
+            self._await_executors()
 
     def _opened(self, jvm: Jvm) -> SparkSession:
         from pyspark import SparkConf, SparkContext
         from pyspark.sql import SparkSession
 
-        with ExitStack() as stack:
-            stack.enter_context(_handlers_kept())
-            stack.enter_context(masters.limit(self._master, self._folder / quiet.LOG, jvm.kill))
+        with _handlers_kept():
             conf = SparkConf(_jvm=jvm.gateway.jvm)
             context = SparkContext(gateway=jvm.gateway, conf=conf)
         context.pythonExec = settings.executors_python(self._profile, sys.executable)
