@@ -105,12 +105,12 @@ def _drawn(result: parities.Result) -> RenderableType:
         table.add_row(drawing.words(lane.lane), *figures)
     lines = [drawing.words(f"note: {note}") for note in result.notes]
     lines += [drawing.words(_words(one, result.profile), "red") for one in result.differences]
-    given = ", ".join(f"{text.count(n)} of {name}" for name, n in result.inputs.items())
+    given = ", ".join(f"{name} ({text.count(n)})" for name, n in result.inputs.items())
     many = sum(lane.different for lane in result.lanes.values())
     verdict = (
-        f"equal: the embedded engine and profile {result.profile!r} give the same of {given}"
+        f"equal: the embedded engine and profile {result.profile!r} give the same from {given}"
         if result.equal
-        else f"NOT equal: {text.count(many)} differences on an input of {given}"
+        else f"NOT equal: {text.count(many)} differences, from {given}"
     )
     return Group(table, *lines, drawing.words(verdict, "green" if result.equal else "bold red"))
 

@@ -140,6 +140,8 @@ def compare(wanted: Comparison) -> Result:
     if wanted.kept:
         recording.write(wanted.kept, taken)
     result = Result(profile.name, {name: log.records.height for name, log in taken.items()})
+    if not any(result.inputs.values()):
+        result.notes.append("the input is empty, so nothing was compared")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-parity-")))
         sides = [
@@ -168,7 +170,7 @@ def _input(
         return {n: found.get(n) or recording.completed(nothing, 1) for n in names}
     if wanted.held:
         with Systems(profile, pipeline.name, wanted.root) as systems:
-            return {s.name: taking.held(systems.log(s), wanted.records) for s in logs}
+            return {s.name: taking.held(systems, s, wanted.records) for s in logs}
     return {
         segment.name: taking.made_up(segment, wanted.records, wanted.seed)
         if segment.source is None

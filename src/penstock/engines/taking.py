@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -12,13 +13,17 @@ import polars as pl
 from penstock.contract import encode, encode_key, synthetic
 from penstock.engines.recording import SCHEMA, Recorded, completed
 from penstock.engines.stopping import Stop, StoppableClock
+from penstock.errors import Refused
+from penstock.logs import tables
 from penstock.logs.landing import headers_of
-from penstock.logs.paging import pages
+from penstock.postgresql import connection
+from penstock.records import Span
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from penstock.interfaces import Log, Source
+    from penstock.engines.systems import Systems
+    from penstock.interfaces import Source
     from penstock.plan import Segment
 
 PARTITIONS = 2
@@ -53,18 +58,29 @@ def polled(source: Source, most: int) -> Recorded:
     return completed(pl.DataFrame(rows, schema=schema, orient="row"), 1)
 
 
-def held(log: Log, most: int) -> Recorded:
-    """Take the oldest records that a log holds; it is closed.
+def held(systems: Systems, segment: Segment, most: int) -> Recorded:
+    """Take the oldest records of the log that a segment reads; it is left as it is.
 
     Args:
-        log: A landing or a topic.
-        most: Records of each partition at most.
+        systems: Entered.
+        segment: That reads it.
+        most: Offsets of each partition at most.
+
+    Raises:
+        Refused: There is no such log.
+        Unavailable: Its system is away.
     """
-    with closing(log):
-        partitions = len(log.spans())
-        kept = pl.int_range(pl.len()).over("partition") < most
-        found = pl.concat([pl.DataFrame(schema={"value": pl.Binary}), *pages(log)], how="diagonal")
-    return completed(found.filter(kept) if found.height else found, partitions)
+    if url := systems.tables_of(segment):
+        with closing(connection.connect(url, name="parity")) as session:
+            if tables.find(session, segment.kind, segment.name) is None:
+                raise Refused(
+                    f"there is no {segment.kind} {segment.name!r} to take records from; run the "
+                    "pipeline on this profile first, or leave --held out"
+                )
+    with closing(systems.log(replace(segment, retention=None))) as log:
+        spans = log.spans()
+        taken = {p: Span(s.start, min(s.end, s.start + most)) for p, s in spans.items()}
+        return completed(log.reread(taken).records, len(spans))
 
 
 def made_up(segment: Segment, count: int, seed: int) -> Recorded:
