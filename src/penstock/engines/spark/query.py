@@ -96,7 +96,8 @@ class Query:
         """Run queries until there is no more to do; the body of the supply's thread."""
         while self._goes_on(proceed):
             self._cluster.revive()
-            with tempfile.TemporaryDirectory(prefix="penstock-checkpoint-") as folder:
+            where = self._cluster.scratch
+            with tempfile.TemporaryDirectory(dir=where, prefix="checkpoint-") as folder:
                 try:
                     self._run_query(Path(folder), proceed)
                 except ChannelClosed:

@@ -22,6 +22,15 @@ def make(folder: Path) -> Path:
         number = left.name.removeprefix(_NAME)
         if number == str(os.getpid()) or not (number.isdigit() and psutil.pid_exists(int(number))):
             shutil.rmtree(left, ignore_errors=True)
-    own = folder.absolute() / f"{_NAME}{os.getpid()}"
-    own.mkdir(mode=0o700)
-    return own
+    made = own(folder)
+    made.mkdir(mode=0o700)
+    return made
+
+
+def own(folder: Path) -> Path:
+    """Say which folder is this process's.
+
+    Args:
+        folder: Where runs of this machine have theirs.
+    """
+    return folder.absolute() / f"{_NAME}{os.getpid()}"
