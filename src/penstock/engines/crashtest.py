@@ -25,9 +25,13 @@ from penstock import profile as profiles
 from penstock.engines import children, ground, verdict, victims
 from penstock.engines.blows import CUT, MOMENT, POINT, STOPPED, Blow, schedule
 from penstock.errors import Unavailable
+from penstock.profile import Profile
 from penstock.services import table
+from penstock.services.spark import Spark
 
 _PATIENCE = 90.0
+_ON_SPARK = 240.0
+_BEGUN = " is running"
 
 
 @dataclass
@@ -101,16 +105,19 @@ def run(trial: Trial) -> Result:
     """
     result = Result()
     profile = profiles.load(name=trial.profile)
-    services = table.several(table.STACK, profiles.services_settings(), trial.data)
+    services = table.several(_servers(profile), profiles.services_settings(), trial.data)
     servers = victims.among(services, profile)
     names = [victims.EMBEDDED] if ground.uses_embedded(profile) else []
-    names += [server.name for server in servers]
+    names += [server.name for server in [*servers, *victims.executors(profile, [])]]
     blows = schedule(trial.seed, trial.kills, len(trial.programs), names, trial.without)
     while blows and result.passed:
         namespace = f"crash_{uuid.uuid4().hex[:8]}"
-        with tempfile.TemporaryDirectory(prefix="penstock-crash-") as folder:
+        with tempfile.TemporaryDirectory(
+            prefix="penstock-crash-", ignore_cleanup_errors=True
+        ) as folder:
             log = Path(folder) / "run.log"
-            with ground.laid(profile, Path(folder), namespace, servers) as laid:
+            spark = victims.executors(profile, [Path(folder).resolve(), trial.data.resolve()])
+            with ground.laid(profile, Path(folder), namespace, [*servers, *spark]) as laid:
                 _Round(trial, result, laid, log).run(blows)
         result.rounds += 1
     if not result.passed:
@@ -118,8 +125,17 @@ def run(trial: Trial) -> Result:
     return result
 
 
+def _servers(profile: Profile) -> Sequence[str]:
+    standalone = (profile.engine or "").startswith("spark:")
+    return [*table.STACK, Spark.name] if standalone else table.STACK
+
+
 class _Round:
     def __init__(self, trial: Trial, result: Result, laid: ground.Ground, log: Path) -> None:
+        on_spark = laid.profile.on_spark
+        self._patience = _ON_SPARK if on_spark else _PATIENCE
+        self._larger = 10 if on_spark else 1  # a micro-batch costs more there
+        self._waits = on_spark
         self._trial = trial
         self._result = result
         self._ground = laid
@@ -164,14 +180,14 @@ class _Round:
 
     def _moment(self, blow: Blow) -> bool:
         with self._child(blow) as child:
-            if self._ended_within(child, blow.delay):
+            if self._ended_before(child, blow.delay):
                 return False
             child.kill()
             return True
 
     def _server(self, blow: Blow) -> bool:
         with self._child(blow) as child:
-            if self._ended_within(child, blow.delay):
+            if self._ended_before(child, blow.delay):
                 return False
             victim = self._ground.victims[blow.kind]
             victim.kill()
@@ -186,7 +202,7 @@ class _Round:
             if not self._wait_stopped(child):
                 return False
             with self._child(blow, "--take-over") as successor:
-                self._ended_within(successor, blow.delay + 1)
+                self._ended_before(successor, blow.delay + 1)
                 child.send_signal(signal.SIGCONT)
                 self._ended_within(successor, blow.delay)
                 self._terminate(child, fenced=True)
@@ -210,23 +226,36 @@ class _Round:
         environment = {
             **self._ground.environment,
             "PENSTOCK_PROFILE": self._trial.profile,
-            "PENSTOCK_BATCH_RECORDS": str(blow.batch),
+            "PENSTOCK_BATCH_RECORDS": str(blow.batch * self._larger),
             "PENSTOCK_VARIANT": str(blow.variant),
             "PENSTOCK_DISABLE": self._trial.without or "",
             "PENSTOCK_FAULT": fault or "",
         }
         program = self._trial.programs[blow.program]
+        self._said = self._log.stat().st_size if self._log.exists() else 0
         return children.running(program, environment, self._log, *options)
 
     def _ended(self, child: subprocess.Popen[bytes]) -> int | None:
         try:
-            code = child.wait(_PATIENCE)
+            code = child.wait(self._patience)
         except subprocess.TimeoutExpired:
-            self._wrong(f"the run did not end within {_PATIENCE:.0f} s")
+            self._wrong(f"the run did not end within {self._patience:.0f} s")
             return None
         if code not in self._codes:
             self._wrong(f"the run ended with code {code}")
         return code
+
+    def _ended_before(self, child: subprocess.Popen[bytes], seconds: float) -> bool:
+        """Whether a run ends by itself within so long; Spark's start is not counted."""
+        deadline = time.monotonic() + (self._patience if self._waits else 0)
+        while time.monotonic() < deadline and child.poll() is None and not self._begun():
+            time.sleep(0.1)
+        return self._ended_within(child, seconds)
+
+    def _begun(self) -> bool:
+        with self._log.open("rb") as log:
+            log.seek(self._said)
+            return _BEGUN.encode() in log.read()
 
     def _ended_within(self, child: subprocess.Popen[bytes], seconds: float) -> bool:
         try:
@@ -242,23 +271,23 @@ class _Round:
         if child.poll() is None:
             child.terminate()
         try:
-            code = child.wait(_PATIENCE)
+            code = child.wait(self._patience)
         except subprocess.TimeoutExpired:
-            self._wrong(f"the run did not stop within {_PATIENCE:.0f} s of a SIGTERM")
+            self._wrong(f"the run did not stop within {self._patience:.0f} s of a SIGTERM")
             return
         # A run that listens to no signal yet, or no more, is ended by it at once.
         if not fenced and code not in {*self._codes, -signal.SIGTERM}:
             self._wrong(f"the run ended with code {code}")
 
     def _wait_stopped(self, child: subprocess.Popen[bytes]) -> bool:
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + self._patience
         while time.monotonic() < deadline:
             if child.poll() is not None:
                 return False
             if psutil.Process(child.pid).status() == psutil.STATUS_STOPPED:
                 return True
             time.sleep(0.02)
-        self._wrong(f"the run neither stopped nor ended within {_PATIENCE:.0f} s")
+        self._wrong(f"the run neither stopped nor ended within {self._patience:.0f} s")
         return False
 
     def _wrong(self, words: str) -> None:

@@ -66,6 +66,8 @@ def judge(laid: Ground, program: Path, *, changed: bool) -> list[str]:
         changed: Whether other versions ran, too: their rows are what they were, so only the
             ledger and the rows of this version can be compared.
     """
+    # what a cluster began, one process finishes
+    laid = replace(laid, profile=replace(laid.profile, engine=None))
     pipeline = laid.load(program)
     calm = Options(until_idle=True, sources=False, take_over=True, variant=0)
     with Systems(laid.profile, pipeline.name, laid.root) as systems:

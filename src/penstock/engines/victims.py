@@ -1,9 +1,11 @@
-"""Servers of this machine that a crash test may kill: those that Penstock started here."""
+"""What of this machine a crash test may kill: servers that Penstock started, Spark's processes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -15,6 +17,11 @@ if TYPE_CHECKING:
     from penstock.services.server import Service
 
 EMBEDDED = "the embedded PostgreSQL"
+MASTER, WORKER = "Spark's master", "Spark's worker"
+EXECUTOR, PYTHON = "an executor of Spark", "the Python of an executor"
+
+_JVM = "org.apache.spark.executor.CoarseGrainedExecutorBackend"
+_DAEMON = "pyspark.daemon"
 
 _PORTS = {"postgresql": 5432, "postgres": 5432, "kafka": 9092, "cassandra": 9042, "http": 80}
 
@@ -54,18 +61,47 @@ def embedded(server: EmbeddedPostgresql) -> Victim:
 def among(services: Iterable[Service], profile: Profile) -> list[Victim]:
     """Choose the running services that a profile uses."""
     urls = [profile.home, profile.log, profile.registry or ""]
-    urls += [store.url for store in profile.stores.values()]
+    urls += [profile.engine or "", *(store.url for store in profile.stores.values())]
     used = {place for url in urls for place in _places(url)}
     states = [(service, service.status()) for service in services]
     return [
-        _service(service)
+        victim
         for service, state in states
         if state.state == "running" and not used.isdisjoint(_places(state.url))
+        for victim in _victims(service)
     ]
 
 
-def _service(service: Service) -> Victim:
-    return Victim(service.name, lambda: service.status().pid, service.up)
+def _victims(service: Service) -> Iterator[Victim]:
+    if service.name != "spark":
+        yield Victim(service.name, lambda: service.status().pid, service.up)
+        return
+    yield Victim(MASTER, lambda: service.status().pid, service.up)
+    yield Victim(WORKER, lambda: service.status().more["workers"][0]["pid"], service.up)
+
+
+def executors(profile: Profile, folders: Sequence[Path]) -> list[Victim]:
+    """Offer the executors of a profile's Spark; Spark itself starts others in their place.
+
+    Args:
+        profile: Which Spark.
+        folders: Below these they work.
+    """
+    if not profile.on_spark:
+        return []
+    found = [Victim(PYTHON, lambda: _process(_DAEMON, folders), lambda: None)]
+    if not (profile.engine or "").startswith("local["):
+        found.append(Victim(EXECUTOR, lambda: _process(_JVM, folders), lambda: None))
+    return found
+
+
+def _process(word: str, folders: Sequence[Path]) -> int | None:
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            here = Path(process.cwd())
+            if word in process.cmdline() and any(map(here.is_relative_to, folders)):
+                return int(process.pid)
+    return None
 
 
 def _places(url: str) -> set[str]:
