@@ -26,6 +26,7 @@ from penstock.engines.spark.bounds import MOST_BYTES, Bounds
 from penstock.engines.spark.failures import WorkersDied
 from penstock.engines.spark.tasks import Tasks
 from penstock.engines.supply import Planned
+from penstock.errors import Unavailable
 from penstock.plan import REPLAY
 from penstock.records import Limits
 
@@ -43,6 +44,9 @@ LOOK = 0.05
 
 GLANCE = 1.0
 """Seconds between two looks at the logs' ends."""
+
+FINISH = 60.0
+"""Seconds for the micro-batch under way when a query shall end."""
 
 _REPLAYS = Limits(20_000, 4 << 20)
 _SAMPLE = Limits(200, 4 << 20)
@@ -120,12 +124,19 @@ class Query:
                 self._ending.wait(LOOK)
         finally:
             bounds.leave()
-            with self._working:  # the micro-batch under way
-                query.stop()
+            self._let_finish(query)
         if self._error is not None:
             raise self._error
         if (error := query.exception()) is not None:
             raise error
+
+    def _let_finish(self, query: StreamingQuery) -> None:
+        """Let the micro-batch under way come to its end; one that does not is run again."""
+        finished = self._working.acquire(timeout=FINISH)
+        query.stop()  # cancels its tasks
+        if not finished:
+            raise Unavailable(f"Spark did not finish a micro-batch in {FINISH:.0f} s; trying again")
+        self._working.release()
 
     def _own(self) -> dict[int, int]:
         return {p: at for p, at in self._nexts.items() if p != REPLAY}
