@@ -45,7 +45,7 @@ LOOK = 0.05
 GLANCE = 1.0
 """Seconds between two looks at the logs' ends."""
 
-FINISH = 60.0
+FINISH = 20.0
 """Seconds for the micro-batch under way when a query shall end."""
 
 _REPLAYS = Limits(20_000, 4 << 20)
