@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import polars as pl
@@ -35,6 +35,7 @@ class Project:
         log: URL of a Kafka instead.
         registry: URL of a schema registry; the topics then hold Avro.
         prefix: What the pipeline's and the topics' names begin with.
+        patience: Seconds for a command.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class Project:
     log: str = ""
     registry: str = ""
     prefix: str = ""
+    patience: float = 100
 
     def __post_init__(self) -> None:
         self.stores = {name: f"{self.url}&schema={name}" for name in ("one", "two")} | self.stores
@@ -71,21 +73,21 @@ class Project:
         with closing(open_topic(self.url, topic, 1)) as log:
             log.append(pl.DataFrame({"value": values}, schema={"value": pl.Binary}))
 
-    def start(self, *words: str) -> subprocess.Popen[bytes]:
+    def start(self, *words: str, said: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
         given = {"PENSTOCK_PROFILE": "test", **self.environment}
         return subprocess.Popen(
             [sys.executable, "-m", "penstock", *words],
             cwd=self.path,
             env={**os.environ, **given},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=said or subprocess.PIPE,
+            stderr=said or subprocess.PIPE,
         )
 
     def penstock(self, *words: str, code: int = 0) -> Ran:
         """Give a command; whatever it answers, it is no traceback."""
         process = self.start(*words)
         try:
-            out, err = process.communicate(timeout=100)
+            out, err = process.communicate(timeout=self.patience)
         finally:
             process.kill()
         said = (out + err).decode()
