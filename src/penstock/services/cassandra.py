@@ -116,6 +116,7 @@ class Cassandra:
             **self._folders(self._home / "data"),
             "commitlog_sync": "group",  # periodic forgets what it has confirmed when it is killed
             "commitlog_sync_group_window": "2ms",
+            "concurrent_writes": 128,  # each waits for the commit log, one row at a time
             "listen_address": HOST,
             "rpc_address": HOST,
             "native_transport_port": self._settings.port,
