@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +16,7 @@ from benchmarks.suite import Result
 
 def main() -> None:
     """Measure, print a table, and keep the figures."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the servers are taken away all the same
     options = _options()
     quick = options.quick
     parts: dict[str, Callable[[], Iterable[Result]]] = {

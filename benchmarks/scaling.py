@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import polars as pl
 import psycopg
 
 from benchmarks.cluster import Cluster, cluster
+from benchmarks.sink_postgresql import apart_rates, frames
 from benchmarks.spending import Spending
 from benchmarks.stack import create, fill
 from benchmarks.steady import Steady, steady
@@ -31,6 +33,9 @@ APART: Mapping[str, int | str] = {"records": RECORDS, "inline": 1}
 
 INLINE: Mapping[str, int | str] = {"records": RECORDS, "inline": RECORDS}
 """The driver writes what executors made."""
+
+STAGED = 200_000
+"""Rows of which the sink alone is measured."""
 
 SINKS = {
     "append, apart": ("kafka_append", APART),
@@ -53,8 +58,9 @@ def measure(rows: int) -> Iterator[Result]:
             yield from _grown(here, name, program, EXECUTORS[-1], settings)
         create(here.stack.kafka, "tiny", PARTITIONS[1])
         fill(here.stack.kafka, "tiny", TINIES * TINY)
-        settings = {"records": TINY, "trigger": "1ms"}
-        yield from _grown(here, "tiny", "spark_tiny", EXECUTORS[-1], settings, TOPIC="tiny")
+        tiny: Mapping[str, int | str] = {"records": TINY, "trigger": "1ms"}
+        yield from _grown(here, "tiny", "spark_tiny", EXECUTORS[-1], tiny, TOPIC="tiny")
+        yield from _sink(here)
 
 
 def _grown(
@@ -81,6 +87,18 @@ def _spent(name: str, spending: Spending, found: Steady) -> Iterator[Result]:
     for role, seconds in sorted(spending.between(found.start, found.end).items()):
         note = f"{seconds * 1000 / len(found.batches):.0f} ms for each micro-batch"
         yield Result(f"{name}: {role}", seconds / found.records * 1e6, "µs/record", note)
+
+
+def _sink(here: Cluster) -> Iterator[Result]:
+    """The PostgreSQL sink alone: what one session stages, and what one commit moves."""
+    _forget(here)
+    blocks = frames(STAGED)
+    batches = [pl.concat(blocks[at : at + 2]).rechunk() for at in range(0, len(blocks), 2)]
+    for mode in ("append", "upsert"):
+        staging, commit = apart_rates(here.url, mode, batches)
+        note = f"the sink alone, {mode}, {batches[0].height:,} rows"
+        yield Result(f"sink, {mode}: staging", staging, "rows/s", f"{note}, one session")
+        yield Result(f"sink, {mode}: commit", commit, "rows/s", note)
 
 
 def _forget(here: Cluster) -> None:

@@ -65,10 +65,7 @@ def sink_rate(url: str, mode: str, batches: Sequence[pl.DataFrame], count: int) 
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"DROP TABLE IF EXISTS {table}")
         connection.execute("DROP SCHEMA IF EXISTS penstock CASCADE")
-    spec = ps.spec(User)
-    key = spec.key if mode == "upsert" else ()
-    lane = Lane(table, "benchmark", table, mode, spec, key, 1, None, "", 0)  # type: ignore[arg-type]
-    sink = PostgresqlSink(url, lane, LaneKey("benchmark", "log", "segment", table))
+    sink = PostgresqlSink(url, _lane(table, mode), LaneKey("benchmark", "log", "segment", table))
     sink.open()
     stands = sink.claim({0: 1})[0]
     sink.rollback()
@@ -82,13 +79,35 @@ def sink_rate(url: str, mode: str, batches: Sequence[pl.DataFrame], count: int) 
     return count / seconds
 
 
+def apart_rates(url: str, mode: str, batches: Sequence[pl.DataFrame]) -> tuple[float, float]:
+    """Rows/s of rows staged from elsewhere, two calls for each batch: one session's staging, and
+    the one commit that follows; medians.
+    """
+    key = LaneKey("benchmark", "apart", "segment", f"apart_{mode}")
+    lane = _lane(key.lane, mode)
+    sink, helper = (PostgresqlSink(url, lane, key) for _ in range(2))
+    sink.open()
+    stands = sink.claim({0: 1})[0]
+    rates = []
+    for number, batch in enumerate(batches):
+        place = sink.lay(number + 1, 0, 1)
+        halves = (batch[: batch.height // 2], batch[batch.height // 2 :])
+        started = time.perf_counter()
+        receipts = [helper.stage_apart(place, half) for half in halves]
+        staged = time.perf_counter()
+        stands = sink.commit(receipts, {0: _step(stands, batch.height)})[0]
+        ended = time.perf_counter()
+        rates.append((batch.height / (staged - started), batch.height / (ended - staged)))
+    for one in (helper, sink):
+        one.close()
+    staging, commits = zip(*rates, strict=True)
+    return statistics.median(staging), statistics.median(commits)
+
+
 def small_commit(url: str, mode: str, batch: pl.DataFrame, times: int = 200) -> float:
     """Milliseconds, at the median, of a micro-batch of a few rows."""
-    spec = ps.spec(User)
     table = f"benchmark_{mode}"
-    key = spec.key if mode == "upsert" else ()
-    lane = Lane(table, "benchmark", table, mode, spec, key, 1, None, "", 0)  # type: ignore[arg-type]
-    sink = PostgresqlSink(url, lane, LaneKey("benchmark", "log", "segment", table))
+    sink = PostgresqlSink(url, _lane(table, mode), LaneKey("benchmark", "log", "segment", table))
     sink.open()
     stands = sink.claim({0: 2})[0]
     taken = []
@@ -119,6 +138,12 @@ def main() -> None:
             f"{mode:8} floor {least:>9,.0f} rows/s   sink {most:>9,.0f} rows/s   "
             f"ratio {most / least:.2f}   20 rows committed in {small:.1f} ms"
         )
+
+
+def _lane(table: str, mode: str) -> Lane:
+    spec = ps.spec(User)
+    key = spec.key if mode == "upsert" else ()
+    return Lane(table, "benchmark", table, mode, spec, key, 1, None, "", 0)  # type: ignore[arg-type]
 
 
 def _step(stands: Progress, height: int) -> Step:
