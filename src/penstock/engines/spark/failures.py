@@ -175,7 +175,7 @@ def translate(error: BaseException) -> PenstockError:
     if isinstance(error, PenstockError):
         return error
     text = _text(error)
-    if isinstance(error, OSError) or type(error).__name__ == "Py4JNetworkError" or not text:
+    if isinstance(error, ConnectionError) or type(error).__name__ == "Py4JNetworkError" or not text:
         return Unavailable(_DRIVER_GONE)
     if ours := _OURS.search(text):
         return _RAISABLE[ours["kind"]](ours["words"])
