@@ -157,8 +157,11 @@ class Query:
             "maxOffsetsPerTrigger": str(bounds.records),
             "minPartitions": str(self._tasks.number),
         }
+        session = self._cluster.session
+        # each query has its own queue, so that one that catches up holds up no other
+        session.sparkContext.setLocalProperty("spark.scheduler.pool", f"{id(self)}")
         stream = kafka.stream(
-            self._cluster.session, place.systems.log_url, place.segment.name, bounds.nexts, options
+            session, place.systems.log_url, place.segment.name, bounds.nexts, options
         )
         trigger = f"{round(place.systems.spark.trigger * 1000)} milliseconds"
         writer = stream.writeStream.foreachBatch(
