@@ -10,6 +10,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import polars as pl
+
+from penstock.serdes.partitioner import partition_of
+
 NAMES = ["ada", "raise", "old", "bob", "😀", "a'b\"c\\", " ", "null", "é" * 300]
 PLACE = {"city": "Oslo", "since": None, "codes": [1, None, -(2**63)]}
 PARTITIONS = 3
@@ -125,6 +129,9 @@ def _things(count: int, rows: bool) -> Iterator[dict[str, Any]]:
             given = json.loads(document)
             document = json.dumps(given | {"id": random.choice(keys)}).encode()
         keys.append(json.loads(document)["id"])
+        place = partition_of(pl.Series([keys[-1].encode()]), PARTITIONS)[0]
+        # What is keyed by these names has an order: each comes from one partition.
+        document = document.replace(b'"name ', b'"name %d-' % place)
         name = "row" if rows else "value"
         headers = [["trace", _b64(b"\xff\0")], ["none", None]] if number % 11 == 0 else None
         yield _record("things", keys[-1], {name: document.decode()}, headers=headers)

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil  # type: ignore[import-untyped]
 import psycopg
 import pytest
-from tests.conftest import Server
 from tests.live.parity import hostile
 from tests.stack import clients
 
@@ -43,12 +43,30 @@ taxed.sink("all", store="serving", mode="append")
 pytestmark = pytest.mark.timeout(600)
 
 
+SPARK = """
+engine = "local[2]"
+[profiles.test.spark]
+records = 80
+inline = 20
+"""
+"""Small micro-batches, some of which executors write by themselves."""
+
+
 @dataclass
 class Folder:
     """A user's folder with a profile `test`."""
 
     path: Path
     urls: dict[str, str]
+    stores: dict[str, str]
+
+    def settle(self, settings: str = "") -> None:
+        """Write the profile, and a program."""
+        lines = ["[profiles.test]", *(f"{name} = {url!r}" for name, url in self.urls.items())]
+        lines += [settings, "[profiles.test.stores]"]
+        lines += [f"{name} = {url!r}" for name, url in self.stores.items()]
+        (self.path / "penstock.toml").write_text("\n".join(lines))
+        (self.path / "small.py").write_text(SMALL)
 
     def parity(self, program: Path | str, *words: str, **variables: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "penstock", "parity", str(program)]
@@ -64,70 +82,69 @@ class Folder:
         self, program: Path | str, *words: str, code: int = 0, **variables: str
     ) -> dict[str, Any]:
         process = self.parity(program, "--json", *words, **variables)
-        out, err = process.communicate(timeout=500)
-        assert process.returncode == code, (out + err).decode()
-        return dict(json.loads(out))
+        return dict(json.loads(self.ended(process, code)[0]))
+
+    def ended(self, process: subprocess.Popen[bytes], code: int) -> tuple[bytes, bytes]:
+        """Wait for the end of a command, and see how it ended."""
+        try:
+            out, err = process.communicate(timeout=800)
+        finally:
+            process.terminate()
+        said = (out + err).decode()
+        assert process.returncode == code, said
+        assert "Traceback" not in said, said
+        return out, err
 
     def left(self) -> list[str]:
         """Whatever there is of parity's own in the servers."""
         found: list[str] = []
-        if home := self.urls.get("home"):
-            with psycopg.connect(home) as session:
-                found += [name for (name,) in session.execute("SELECT datname FROM pg_database")]
-        if log := self.urls.get("log"):
-            found += clients.topics(log)
+        with psycopg.connect(self.urls["home"]) as session:
+            found += [name for (name,) in session.execute("SELECT datname FROM pg_database")]
+        found += clients.topics(self.urls["log"])
         if registry := self.urls.get("registry"):
             found += httpx.get(f"{registry}/subjects").json()
-        return [name for name in found if "parity" in name]
-
-
-def folder(path: Path, stores: dict[str, str], settings: str = "", **urls: str) -> Folder:
-    lines = ["[profiles.test]", *(f"{name} = {url!r}" for name, url in urls.items()), settings]
-    lines += ["[profiles.test.stores]", *(f"{name} = {url!r}" for name, url in stores.items())]
-    (path / "penstock.toml").write_text("\n".join(lines))
-    (path / "small.py").write_text(SMALL)
-    return Folder(path, urls)
+        for url in (url for url in self.stores.values() if url.startswith("cassandra:")):
+            with clients.cql(url) as session:
+                statement = "SELECT keyspace_name FROM system_schema.keyspaces"
+                found += [row.keyspace_name for row in session.execute(statement)]
+        return [name for name in found if "parity_" in name]
 
 
 @pytest.fixture
 def on_kafka(tmp_path: Path, kafka: str, database: str) -> Folder:
     stores = {name: f"{database}&schema={name}" for name in ("warehouse", "serving")}
-    return folder(tmp_path, stores, home=database, log=kafka)
+    given = Folder(tmp_path, {"home": database, "log": kafka}, stores)
+    given.settle()
+    return given
 
 
 def compared(found: dict[str, Any]) -> dict[str, int]:
     return {lane["lane"]: lane["compared"] for lane in found["lanes"]}
 
 
-def test_every_feature_on_kafka(on_kafka: Folder) -> None:
-    given = hostile.write(on_kafka.path / "input.ndjson", rows=False)
+@pytest.mark.parametrize(
+    ("form", "settings"),
+    [("json", ""), ("json-schema", ""), ("avro", ""), ("json", SPARK), ("avro", SPARK)],
+    ids=["json", "json-schema", "avro", "json-spark", "avro-spark"],
+)
+@pytest.mark.timeout(900)
+def test_every_feature(
+    request: pytest.FixtureRequest, on_kafka: Folder, form: str, settings: str
+) -> None:
+    if settings:
+        request.getfixturevalue("spark")
+    if form != "json":
+        registry, cassandra = map(request.getfixturevalue, ("registry", "cassandra"))
+        on_kafka.urls["registry"] = registry
+        on_kafka.stores["serving"] = f"{cassandra}/parity?replication=1"
+    on_kafka.settle(f'format = "{form}"\n{settings}')
+    given = hostile.write(on_kafka.path / "input.ndjson", rows=form != "json")
     found = on_kafka.answer(FEATURES, "--input", str(given))
     assert found["differences"] == []
     lanes = found["lanes"]
-    assert [lane["lane"] for lane in lanes if not lane["compared"]] == []
+    assert [lane["lane"] for lane in lanes if lane["compared"] < 30] == []
     assert sum(lane["dead"] for lane in lanes) > 500
     assert on_kafka.left() == []
-
-
-@pytest.mark.parametrize("form", ["avro", "json-schema"])
-def test_every_feature_with_a_registry_and_cassandra(
-    tmp_path: Path, kafka: str, registry: str, cassandra: str, database: str, form: str
-) -> None:
-    stores = {
-        "warehouse": f"{database}&schema=warehouse",
-        "serving": f"{cassandra}/parity?replication=1",
-    }
-    place = folder(
-        tmp_path, stores, f"format = {form!r}", home=database, log=kafka, registry=registry
-    )
-    given = hostile.write(place.path / "input.ndjson", rows=True)
-    found = place.answer(FEATURES, "--input", str(given))
-    assert found["differences"] == []
-    assert [lane["lane"] for lane in found["lanes"] if not lane["compared"]] == []
-    assert place.left() == []
-    with clients.cql(cassandra) as session:
-        rows = session.execute("SELECT keyspace_name FROM system_schema.keyspaces")
-        assert [name for (name,) in map(tuple, rows) if "parity" in name] == []
 
 
 def test_made_up_records_can_be_kept_and_given_again(on_kafka: Folder) -> None:
@@ -170,7 +187,7 @@ def test_a_map_that_gives_something_else_is_found(on_kafka: Folder) -> None:
     assert (one["lane"], one["kind"]) == ("taxed@log", "record")
     first, second = (json.loads(one[side])["total"] for side in ("first", "second"))
     assert first * 2 == second
-    said, _ = on_kafka.parity(program, "--records", "100").communicate(timeout=500)
+    said, _ = on_kafka.ended(on_kafka.parity(program, "--records", "100"), 1)
     assert b"NOT equal" in said
     assert b"lane taxed@log, record, partition" in said
 
@@ -214,33 +231,42 @@ def test_wrong_use_is_told(on_kafka: Folder) -> None:
         ["--held", "--input", "bad.ndjson"],
         ["--records", "0"],
     ):
-        process = on_kafka.parity("small.py", *words)
-        _, said = process.communicate(timeout=100)
-        assert process.returncode == 2, said
-        assert b"Traceback" not in said
+        on_kafka.ended(on_kafka.parity("small.py", *words), 2)
 
 
-def test_a_system_that_is_away_is_told(tmp_path: Path, database: str) -> None:
-    stores = {name: f"{database}&schema={name}" for name in ("warehouse", "serving")}
-    away = folder(tmp_path, stores, home=database, log="kafka://127.0.0.1:9")
-    process = away.parity("small.py", "--records", "10")
-    _, said = process.communicate(timeout=200)
-    assert process.returncode == 3, said
+def test_a_system_that_is_away_is_told(on_kafka: Folder) -> None:
+    on_kafka.urls["log"] = "kafka://127.0.0.1:9"
+    on_kafka.settle()
+    on_kafka.ended(on_kafka.parity("small.py", "--records", "10"), 3)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def started(run: psutil.Process) -> bool:
+    """Whether Spark's driver runs."""
+    return any("java" in child.name() for child in run.children(recursive=True))
+
+
+@pytest.mark.parametrize(
+    ("number", "settings"),
+    [(signal.SIGINT, ""), (signal.SIGTERM, SPARK)],
+    ids=["SIGINT", "SIGTERM-spark"],
+)
 def test_nothing_is_left_after_a_signal(
-    on_kafka: Folder, postgres: Server, number: signal.Signals
+    request: pytest.FixtureRequest, on_kafka: Folder, number: signal.Signals, settings: str
 ) -> None:
+    if settings:
+        request.getfixturevalue("spark")
+    on_kafka.settle(settings)
     process = on_kafka.parity("small.py", "--records", "200")
     assert process.stderr
     for line in process.stderr:
         if b"running on test" in line:
             break
+    run = psutil.Process(process.pid)
     deadline = time.monotonic() + 60
-    while not on_kafka.left():
+    while not (started(run) if settings else on_kafka.left()):
         assert time.monotonic() < deadline
+    children = run.children(recursive=True)
     process.send_signal(number)
-    process.communicate(timeout=100)
-    assert process.returncode == 128 + number
+    on_kafka.ended(process, 128 + number)
+    assert psutil.wait_procs(children, timeout=60)[1] == []
     assert on_kafka.left() == []

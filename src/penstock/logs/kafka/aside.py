@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from penstock.errors import Unavailable
 from penstock.logs.kafka import client
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _PATIENCE = 60.0
 _QUEUE = 10_000
+_LARGE = 1_000_000_000
+"""Bytes of the largest record that is tried: the topic itself says what is too large."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -72,17 +75,25 @@ def fill(url: str, topic: str, partitions: int, frames: Iterable[pl.DataFrame]) 
     open_topic(url, topic, partitions).close()
     config: dict[str, Any] = {**client.settings(url), "partitioner": "murmur2_random"}
     with errors(f"topic {topic!r}"):
-        producer = Producer({**config, "enable.idempotence": True})
+        producer = Producer({**config, "enable.idempotence": True, "message.max.bytes": _LARGE})
         for records in frames:
             for part in records.iter_slices(_QUEUE):
                 _send(producer, topic, part)
 
 
 def _send(producer: Producer, topic: str, records: pl.DataFrame) -> None:
+    failures: list[KafkaError] = []
+
+    def delivered(error: KafkaError | None, _: object) -> None:
+        if error is not None:
+            failures.append(error)
+
     for record in records.iter_rows(named=True):
-        producer.produce(topic, **_message(record))
+        producer.produce(topic, on_delivery=delivered, **_message(record))
     if producer.flush(_PATIENCE):
         raise Unavailable(f"topic {topic!r} did not take the records in {_PATIENCE:.0f} s")
+    if failures:
+        raise KafkaException(failures[0])
 
 
 def _message(record: Mapping[str, Any]) -> dict[str, Any]:
