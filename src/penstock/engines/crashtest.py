@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -132,10 +132,8 @@ def _servers(profile: Profile) -> Sequence[str]:
 
 class _Round:
     def __init__(self, trial: Trial, result: Result, laid: ground.Ground, log: Path) -> None:
-        on_spark = laid.profile.on_spark
-        self._patience = _ON_SPARK if on_spark else _PATIENCE
-        self._larger = 10 if on_spark else 1  # a micro-batch costs more there
-        self._waits = on_spark
+        self._on_spark = laid.profile.on_spark
+        self._patience = _ON_SPARK if self._on_spark else _PATIENCE
         self._trial = trial
         self._result = result
         self._ground = laid
@@ -148,7 +146,7 @@ class _Round:
         verdict.fill_topics(self._ground, self._trial.programs[0], self._trial.records, seed)
         latest = 0
         while blows and self._result.passed:
-            blow = blows.pop(0)
+            blow = self._suited(blows.pop(0))
             latest = blow.program
             if not self._fell(blow):
                 self._result.missed += 1
@@ -157,6 +155,12 @@ class _Round:
             self._trial.said(f"{self._result.blows}: {blow}")
         self._ground.revive()
         self._judge(latest)
+
+    def _suited(self, blow: Blow) -> Blow:
+        """On Spark a micro-batch takes longer, and so there are fewer."""
+        if not self._on_spark:
+            return blow
+        return replace(blow, batch=10 * blow.batch, delay=4 * blow.delay)
 
     def _judge(self, program: int) -> None:
         if self._result.passed:
@@ -226,7 +230,7 @@ class _Round:
         environment = {
             **self._ground.environment,
             "PENSTOCK_PROFILE": self._trial.profile,
-            "PENSTOCK_BATCH_RECORDS": str(blow.batch * self._larger),
+            "PENSTOCK_BATCH_RECORDS": str(blow.batch),
             "PENSTOCK_VARIANT": str(blow.variant),
             "PENSTOCK_DISABLE": self._trial.without or "",
             "PENSTOCK_FAULT": fault or "",
@@ -247,7 +251,7 @@ class _Round:
 
     def _ended_before(self, child: subprocess.Popen[bytes], seconds: float) -> bool:
         """Whether a run ends by itself within so long; Spark's start is not counted."""
-        deadline = time.monotonic() + (self._patience if self._waits else 0)
+        deadline = time.monotonic() + (self._patience if self._on_spark else 0)
         while time.monotonic() < deadline and child.poll() is None and not self._begun():
             time.sleep(0.1)
         return self._ended_within(child, seconds)
