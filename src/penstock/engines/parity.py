@@ -145,11 +145,13 @@ def compare(wanted: Comparison) -> Result:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-parity-")))
         sides = [
-            stack.enter_context(_ran(wanted, one, taken, folder / name))
+            stack.enter_context(_laid(wanted, one, taken, folder / name))
             for name, one in (("first", on_one_machine(profile)), ("second", profile))
         ]
+        for side in sides:
+            side.run(wanted)
         wanted.said("comparing")
-        _Comparing(result, *sides).run()
+        _Comparing(result, *(side.left for side in sides)).run()
     return result
 
 
@@ -179,32 +181,41 @@ def _input(
     }
 
 
-@contextmanager
-def _ran(wanted: Comparison, profile: Profile, taken: Recording, folder: Path) -> Iterator[Remains]:
-    """Run the program on a profile, on a ground of its own that is there within the block."""
-    reference = folder.name == "first"
-    name = REFERENCE_NAME if reference else wanted.profile
-    folder.mkdir()
-    with ExitStack() as stack:
-        namespace = f"parity_{uuid.uuid4().hex[:8]}"
-        laid = stack.enter_context(ground.laid(profile, folder, namespace, ()))
-        pipeline = laid.load(wanted.program)
-        segments = plan.compile(pipeline, formats.codecs(laid.profile))
-        systems = stack.enter_context(Systems(laid.profile, pipeline.name, laid.root))
-        prefix = f"{laid.namespace}_" if laid.namespace else ""
-        left = Remains(systems, pipeline.name, segments, prefix)
-        _fill(left, taken)
-        wanted.said(f"running on {name}")
+@dataclass(frozen=True)
+class _Side:
+    """One of the two runs: its ground with the input in it, what it is called, what it leaves."""
+
+    name: str
+    laid: ground.Ground
+    left: Remains
+    log: Path
+
+    def run(self, wanted: Comparison) -> None:
+        wanted.said(f"running on {self.name}")
         environment = {
-            **laid.environment,
+            **self.laid.environment,
             "PENSTOCK_PROFILE": wanted.profile,
             "PENSTOCK_SOURCES": "off",
-            REFERENCE: "1" if reference else "",
+            REFERENCE: "1" if self.log.stem == "first" else "",
         }
-        log = folder / "run.log"
-        with children.running(wanted.program, environment, log) as child:
-            _await(child, name, log)
-        yield left
+        with children.running(wanted.program, environment, self.log) as child:
+            _await(child, self.name, self.log)
+
+
+@contextmanager
+def _laid(wanted: Comparison, profile: Profile, taken: Recording, folder: Path) -> Iterator[_Side]:
+    """Lay the ground of a run, and write the input to its logs; it is gone after the block."""
+    name = REFERENCE_NAME if folder.name == "first" else wanted.profile
+    folder.mkdir()
+    namespace = f"parity_{uuid.uuid4().hex[:8]}"
+    with ground.laid(profile, folder, namespace, ()) as laid:
+        pipeline = laid.load(wanted.program)
+        segments = plan.compile(pipeline, formats.codecs(laid.profile))
+        prefix = f"{laid.namespace}_" if laid.namespace else ""
+        with Systems(laid.profile, pipeline.name, laid.root) as systems:
+            left = Remains(systems, pipeline.name, segments, prefix)
+            _fill(left, taken)
+            yield _Side(name, laid, left, folder.parent / f"{folder.name}.log")
 
 
 def _fill(left: Remains, taken: Recording) -> None:
