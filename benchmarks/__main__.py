@@ -38,10 +38,14 @@ def main() -> None:
         for result in parts[name]():
             results.append(result)
             print(_line(result), flush=True)
+            if options.out:  # at once: what comes next may fail
+                _keep(options.out, results)
     print(suite.conditions())
-    if options.out:
-        figures = {"conditions": suite.conditions(), "results": [asdict(r) for r in results]}
-        options.out.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
+
+
+def _keep(file: Path, results: Sequence[Result]) -> None:
+    figures = {"conditions": suite.conditions(), "results": [asdict(r) for r in results]}
+    file.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
 
 
 def _chosen(names: Sequence[str], parts: Iterable[str]) -> list[str]:

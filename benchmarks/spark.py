@@ -132,7 +132,7 @@ def parts(quick: bool, with_peers: bool) -> Mapping[str, Callable[[], Iterator[R
         "spark-nowhere": lambda: nowhere(rows, with_peers),
         "spark-append": lambda: append(rows, with_peers),
         "spark-upsert": lambda: upsert(rows),
-        "spark-cassandra": lambda: cassandra(rows // 5),
+        "spark-cassandra": lambda: cassandra(rows * 3 // 10),
         "spark-latency": lambda: latency(40 if quick else 75),
         "spark-tiny": lambda: tiny(40 if quick else 100),
         "scaling": lambda: scaling.measure(100_000 if quick else 300_000),
