@@ -58,3 +58,16 @@ def python() -> None:
         logger = logging.getLogger(name)
         logger.handlers = [logging.NullHandler()]
         logger.propagate = False
+    logging.getLogger().addFilter(_is_ours)  # py4j logs to the root when the JVM dies
+    from pyspark.accumulators import AccumulatorTCPServer, AccumulatorUnixServer
+
+    for server in (AccumulatorTCPServer, AccumulatorUnixServer):
+        server.handle_error = _ignore  # type: ignore[assignment, method-assign]
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    return "py4j" not in record.pathname
+
+
+def _ignore(*_: object) -> None:
+    """The JVM died, which `failures` tells."""
