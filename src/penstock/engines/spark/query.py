@@ -176,6 +176,7 @@ class Query:
 
     def _look(self) -> None:
         """Learn the logs' ends, tell how far the lanes are, and pass on what was sent back."""
+        self._cluster.watch(busy=self._working.locked())
         with self._using:
             self._desk.mark(self._writers)
             self._desk.feed.look()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _PACKED = "penstock-program"
 _LOOK = 0.1
+_DESERTED = 30.0
 
 
 class Cluster:
@@ -60,6 +61,8 @@ class Cluster:
         self._said = said
         self._jvm: Jvm | None = None
         self._session: SparkSession | None = None
+        self._manned = 0.0
+        self._deserted = False
         self._reviving = threading.Lock()
 
     @property
@@ -110,6 +113,25 @@ class Cluster:
     ) -> None:
         self._end()
 
+    def watch(self, *, busy: bool) -> None:
+        """See that there are executors; called about once a second while a query runs.
+
+        Args:
+            busy: Whether a micro-batch waits for them.
+
+        Raises:
+            Unavailable: It has waited for too long. The next `revive` starts Spark again: a master
+                that was started again may know nothing of this run.
+        """
+        if not busy or self.cores:
+            self._manned = time.monotonic()
+        elif time.monotonic() - self._manned > _DESERTED:
+            self._deserted = True
+            raise Unavailable(
+                f"{self._master} has given no executor for {_DESERTED:.0f} s while a micro-batch "
+                "waited; trying again. Are the master and its workers there?"
+            )
+
     def revive(self) -> None:
         """Start again if the JVM, or its bond with the master, is gone; cheap when all is well.
 
@@ -122,7 +144,7 @@ class Cluster:
                 self._start()
 
     def _lives(self) -> bool:
-        if self._jvm is None or not self._jvm.alive or self._session is None:
+        if self._jvm is None or not self._jvm.alive or self._session is None or self._deserted:
             return False
         try:
             return not self._scala_context.isStopped()
@@ -148,6 +170,7 @@ class Cluster:
             raise
 
     def _open(self, jars: list[Path], machine: Path) -> None:
+        self._deserted = False
         own = scratch.make(self._folder)
         quiet.python()
         places = Places(jars, own, quiet.java(own))
@@ -161,6 +184,7 @@ class Cluster:
                 shipping.pack(self._program, self._profile.spark.files, archive)
                 self._session.sparkContext.addArchive(f"{archive}#{_PACKED}")
             self._await_executors()
+        self._manned = time.monotonic()
 
     def _opened(self, jvm: Jvm) -> SparkSession:
         from pyspark import SparkConf, SparkContext

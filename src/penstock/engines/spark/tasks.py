@@ -63,7 +63,7 @@ class Tasks:
     @property
     def number(self) -> int:
         """How many tasks a micro-batch has, at most."""
-        return self._place.systems.spark.partitions or self._cluster.cores
+        return self._place.systems.spark.partitions or max(1, self._cluster.cores)
 
     def run(
         self, frame: DataFrame, batch: OpenBatch, starts: Mapping[str, Mapping[int, int]]
