@@ -133,10 +133,11 @@ class Query:
     def _let_finish(self, query: StreamingQuery) -> None:
         """Let the micro-batch under way come to its end; one that does not is run again."""
         finished = self._working.acquire(timeout=FINISH)
+        if finished:
+            self._working.release()  # `stop` waits for the next call, which leaves all alone
         query.stop()  # cancels its tasks
         if not finished:
             raise Unavailable(f"Spark did not finish a micro-batch in {FINISH:.0f} s; trying again")
-        self._working.release()
 
     def _own(self) -> dict[int, int]:
         return {p: at for p, at in self._nexts.items() if p != REPLAY}
