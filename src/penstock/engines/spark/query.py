@@ -77,8 +77,8 @@ class Query:
         self._cluster = cluster
         self._desk = desk
         self._writers = writers
-        self._starts = {writer.name: writer.starts for writer in writers}
-        self._nexts = least(writers)
+        self._starts: dict[str, dict[int, int]] = {}
+        self._nexts: dict[int, int] = {}
         self._tasks = Tasks(place, cluster, log_id, desk.feed.bases)
         self._using = Lock()  # of the desk: Spark calls on a thread of its own
         self._working = Lock()
@@ -89,6 +89,9 @@ class Query:
 
     def start(self, out: Channel[Planned], proceed: Callable[[], bool]) -> None:
         self._out = out
+        # only now: what was left open is finished, and has moved the lanes
+        self._starts = {writer.name: writer.starts for writer in self._writers}
+        self._nexts = least(self._writers)
         self._thread = out.fed("spark", lambda: self._run(proceed))
 
     def end(self) -> None:
