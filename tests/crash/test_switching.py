@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,12 +40,9 @@ def written(ground: Ground) -> Iterator[list[int]]:
     ending, count = threading.Event(), [0]
 
     def write() -> None:
-        for start in itertools.count(0, 250):
-            if ending.is_set():
-                return
-            ground.send(range(start, start + 250))
-            count[0] = start + 250
-            time.sleep(0.1)
+        while not ending.wait(0.1):
+            ground.send(range(count[0], count[0] + 100))
+            count[0] += 100
 
     thread = threading.Thread(target=write)
     thread.start()
@@ -61,13 +56,12 @@ def written(ground: Ground) -> Iterator[list[int]]:
 @contextmanager
 def running(ground: Ground, engine: str, *words: str, fault: str = "") -> Iterator[Run]:
     ground.environment["PENSTOCK_FAULT"] = fault
-    process = ground.start("run", "program.py", "--profile", engine, *words)
-    del ground.environment["PENSTOCK_FAULT"]
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    with ground.start("run", "program.py", "--profile", engine, *words) as process:
+        del ground.environment["PENSTOCK_FAULT"]
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 Run = subprocess.Popen[bytes]
@@ -101,8 +95,8 @@ def test_engines_take_turns_and_each_is_killed(ground: Ground) -> None:
             run.terminate()
             assert ended(run)[0] == 0
     ground.run("--profile", SPARK)
-    ground.exact(range(count[0]))
     ground.balance()
+    ground.exact(range(count[0]))
     ground.alone()
     assert ground.staged() == []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -204,8 +205,9 @@ class Ground(Project):
     def exact(self, numbers: Iterable[int], ids: int = 997) -> None:
         """See that the tables hold these items, and no others."""
         wanted = sorted(numbers)
-        seen = [n for (n,) in self.rows("SELECT number FROM one.seen ORDER BY number")]
-        assert seen == wanted
+        seen = Counter(n for (n,) in self.rows("SELECT number FROM one.seen"))
+        lost, more = Counter(wanted) - seen, seen - Counter(wanted)
+        assert not lost and not more, f"lost {sorted(lost)[:9]}, too many {sorted(more)[:9]}"
         latest = {number % ids: number for number in wanted}
         assert dict(self.rows("SELECT id, number FROM two.latest")) == latest
 

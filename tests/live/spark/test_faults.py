@@ -98,7 +98,8 @@ def test_a_topic_with_everything_in_it(ground: Ground) -> None:
         ground.send_values([(5, b"5", b"{bad"), (6, None, b"")])
         in_transactions(ground, range(1_005, 1_105), partition=201)
         waited(ground, run, 1_104)
-        assert len(ground.letters()) == 6  # for each lane the thirteenth and two that are no items
+        # for each lane the thirteenth, and two that are no items
+        assert ground.rows("SELECT count(*) FROM penstock.dead_letters") == [(6,)]
 
         (ground.marks / "mended").touch()
         ground.penstock("deadletters", "replay", f"segment={ground.topic}")
@@ -134,7 +135,7 @@ def in_transactions(ground: Ground, numbers: range, partition: int) -> None:
             producer.abort_transaction(60)
 
 
-def test_a_topic_that_is_another_one_is_refused_in_the_same_words(ground: Ground) -> None:
+def test_a_topic_that_is_another_one_is_refused(ground: Ground) -> None:
     ground.program()
     ground.make()
     ground.send(range(100))
@@ -145,8 +146,7 @@ def test_a_topic_that_is_another_one_is_refused_in_the_same_words(ground: Ground
         ground.send(range(500))
         until(lambda: run.poll() is not None, "the run ends", 300)
         assert run.returncode == 1, said(ground)
-    on_spark = said(ground).splitlines()[-1]
-    assert ground.run("--profile", "test", code=1).splitlines()[-1] == on_spark
+    assert "was deleted and made anew while it was read" in said(ground)
     assert seen(ground) == 100
     ground.alone()
 
