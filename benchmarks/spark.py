@@ -92,12 +92,18 @@ def latency(seconds: int) -> Iterator[Result]:
         create(here.stack.kafka, "trickle", 2)
         producer = _bursting(here.stack.kafka, "trickle", BURST, seconds)
         try:
-            _, said = here.pipeline("spark_bursts", LOCAL, "--for", f"{seconds}s")
+            here.pipeline("spark_bursts", LOCAL, "--for", f"{seconds}s")
         finally:
             producer.terminate()
             producer.wait()
-        name = f"micro-batches of {BURST:,} records, written to Kafka → visible"
-        yield from suite.latencies(here.url, said, name, f"one each second, {LOCAL}", seconds // 3)
+        (steadily,) = suite.steady_latencies(here.url, seconds // 3)
+    note = (
+        f"one each second, {LOCAL}; {steadily.total:,} records, without the first {seconds // 3} s"
+    )
+    for name, share in (("p50", 0.5), ("p99", 0.99)):
+        found = (steadily.percentile(share) or 0.0) * 1000
+        words = f"micro-batches of {BURST:,} records, written to Kafka → visible, {name}"
+        yield Result(words, found, "ms", note)
 
 
 def tiny(batches: int) -> Iterator[Result]:
@@ -190,4 +196,5 @@ def _expected(one: Mapping[str, Any], rows: int) -> int:
 def _bursting(kafka: str, topic: str, size: int, seconds: int) -> subprocess.Popen[bytes]:
     """Write a burst each second, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.stack", "burst", kafka, topic, str(size)]
-    return subprocess.Popen([*command, str(seconds)], cwd=Path(__file__).parent.parent)
+    here = Path(__file__).parent.parent
+    return subprocess.Popen([*command, str(seconds)], cwd=here, stdout=subprocess.DEVNULL)

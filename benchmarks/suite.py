@@ -126,7 +126,7 @@ def latencies(
     url: str, said: Mapping[str, Any], name: str, note: str, start: int = START
 ) -> list[Result]:
     """What the ledger says of the segment `trickle` and its sinks, the slower one."""
-    steady = _steady(url, start)
+    steady = steady_latencies(url, start)
     sinks = [lane for lane in said["lanes"] if lane["segment"] == "trickle"]
     taken = min(lane["counts"]["records"] for lane in sinks) / said["seconds"]
     results = []
@@ -142,7 +142,7 @@ def latencies(
     return results
 
 
-def _steady(url: str, start: int) -> list[Histogram]:
+def steady_latencies(url: str, start: int) -> list[Histogram]:
     """Each sink's latencies, from the ledger, of micro-batches that began after the start."""
     query = """
         SELECT l.lane, e.timings->'visible' FROM penstock.ledger AS e
