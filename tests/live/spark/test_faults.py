@@ -164,6 +164,7 @@ def test_what_retention_took_is_refused_in_the_same_words(ground: Ground) -> Non
     assert ground.run("--profile", "test", code=1).splitlines()[-1] == on_spark
 
 
+@pytest.mark.slow
 def test_servers_die_and_come_back(
     tmp_path: Path, database: str, spark: Path, own_servers: Servers
 ) -> None:
