@@ -111,7 +111,7 @@ def test_a_topic_with_everything_in_it(ground: Ground) -> None:
     ground.balance()
     ground.alone()
     [lane] = [lane for lane in lanes(ground) if lane["lane"] == "seen@one"]
-    assert lane["lag"] == 0
+    assert (lane["behind"], lane["replays_to_go"]) == (0, 0)
 
 
 def lanes(ground: Ground) -> list[dict[str, Any]]:
