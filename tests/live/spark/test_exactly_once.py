@@ -114,7 +114,7 @@ def test_a_killed_driver_a_lost_checkpoint_and_a_crashed_database(
         ground.stores = {name: f"{url}&schema={name}" for name in ("one", "two")}
         ground.settle()
         ground.make()
-        ground.send(range(12_000))
+        ground.send(range(20_000))
 
         ground.program()
         killed(ground, "staged")
@@ -129,7 +129,7 @@ def test_a_killed_driver_a_lost_checkpoint_and_a_crashed_database(
         assert code == 0, said
         assert ground.marked == {"checkpoint"}
 
-        ground.exact(range(12_000))
+        ground.exact(range(20_000))
         ground.balance()
         ground.alone()
         assert ground.staged() == []
@@ -140,7 +140,7 @@ import shutil
 
 
 def same(items):
-    if attempt() >= 0 and 6_000 in items["number"].to_list() and once("checkpoint"):
+    if attempt() >= 0 and 9_000 in items["number"].to_list() and once("checkpoint"):
         [folder] = (MARKS.parent / ".penstock" / "spark").glob("spark-*/checkpoint-*")
         shutil.rmtree(folder)
     return items.with_columns(number=pl.col("number") + 0)
