@@ -193,6 +193,13 @@ class Part:
                 f"{self.writer.name} stands at offset {start} of partition {partition}, the "
                 f"micro-batch begins at {span.start}: what lies between would be lost"
             )
+        planned = self._counts[partition].records + self._counts[partition].absent
+        if planned != span.end - start and faults.enabled("trimming"):
+            raise Refused(
+                f"{self.writer.name} lacks the offsets from {start} to {span.end} of partition "
+                f"{partition}, but {planned} were planned: rows would be lost or doubled. "
+                "Nothing was written; start again"
+            )
         # What retention took before a new lane began is absent for it.
         never = Counts(absent=max(0, start - before.next))
         last, tail = self._tails.get(partition, (before.last, before.tail))
