@@ -26,7 +26,7 @@ HERE = f"postgresql://me:{SECRET}@"
 MISTAKES = {
     "home = 'embedded:'\nlog = 'pulsar://a'": (2, "log is 'pulsar'"),
     "home = 'embedded:'\nlog = 'embedded:'\nengine = 'flink://a'": (2, "no engine 'flink://a'"),
-    "home = 'embedded:'\nlog = 'embedded:'\nengine = 'spark://a'": (2, "log = \"kafka://"),
+    "home = 'embedded:'\nlog = 'embedded:'\nengine = 'spark://a'": (2, 'log = "kafka://'),
     f"home = '{HERE}localhost:99999/d'\nlog = 'embedded:'": (1, "invalid port number"),
     f"home = '{HERE}[::1/d'\nlog = 'embedded:'": (2, "Invalid IPv6"),
     f"home = '{HERE}localhost:1/d'\nlog = 'embedded:'": (3, "cannot be reached"),
