@@ -24,7 +24,6 @@ from penstock.engines.spark.bounds import MOST_BYTES, Bounds
 from penstock.engines.spark.shipping import Shipped
 from penstock.engines.spark.slips import Gathered, Slip
 from penstock.errors import PlanFailed, Refused, Unavailable
-from penstock.logs.kafka.frames import BORN
 from penstock.plan import MicroBatch, Outcome, Segment
 from penstock.profile import Profile
 from penstock.records import LaneKey, Span
@@ -38,17 +37,17 @@ ARROW = pa.schema(
         "key": pa.binary(),
         "value": pa.binary(),
         "timestamp": pa.timestamp("us", "UTC"),
-        "headers": pa.list_(pa.struct({"key": pa.string(), "value": pa.binary()})),
+        "born": pa.binary(),
+        "headers": pa.string(),
     }
 )
 
 
 def sliced(found: pl.DataFrame, cuts: list[int]) -> list[pa.RecordBatch]:
     """The records as Spark brings them: in slices, the time of birth in a header."""
-    born = found["born"].to_physical().to_list()
-    headers = [[{"key": BORN, "value": at.to_bytes(8, "big", signed=True)}] for at in born]
+    born = [at.to_bytes(8, "big", signed=True) for at in found["born"].to_physical()]
     columns = found.select("partition", "offset", "key", "value").to_dict(as_series=False)
-    columns |= {"timestamp": [0] * found.height, "headers": headers}
+    columns |= {"timestamp": [0] * found.height, "born": born, "headers": [None] * found.height}
     whole = pa.RecordBatch.from_pydict(columns, schema=ARROW)
     places = sorted({0, *(cut % (found.height + 1) for cut in cuts), found.height})
     return [whole.slice(start, end - start) for start, end in pairwise(places)]

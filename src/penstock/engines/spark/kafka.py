@@ -13,6 +13,9 @@ from penstock.logs.kafka import address
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+_FETCHED = 64 << 20
+"""About how many bytes an executor's consumers, one for each partition, may have fetched ahead."""
+
 _LOGINS = {
     "PLAIN": "org.apache.kafka.common.security.plain.PlainLoginModule",
     "SCRAM-SHA-256": "org.apache.kafka.common.security.scram.ScramLoginModule",
@@ -37,6 +40,12 @@ def stream(
         options: Of Spark's Kafka source.
     """
     reader = session.readStream.format("kafka")
+    # After each poll Spark's consumer asks where the log begins and ends.
+    large = {
+        "kafka.max.poll.records": "5000",
+        "kafka.max.partition.fetch.bytes": str(max(1 << 20, min(4 << 20, _FETCHED // len(starts)))),
+        "kafka.receive.buffer.bytes": str(1 << 20),
+    }
     fixed = {
         "assign": json.dumps({topic: sorted(starts)}),
         "startingOffsets": json.dumps({topic: {str(p): at for p, at in starts.items()}}),
@@ -46,7 +55,9 @@ def stream(
         # Spark's consumer seeks after each poll, and so waits for what it had asked for before.
         "kafka.fetch.max.wait.ms": "5",
     }
-    return reader.options(**{**_client(url), **options, **fixed}).load().select(*COLUMNS)
+    return (
+        reader.options(**{**_client(url), **large, **options, **fixed}).load().selectExpr(*COLUMNS)
+    )
 
 
 def _client(url: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from struct import Struct, unpack
 from typing import cast
 
+import msgspec
 import polars as pl
 from confluent_kafka import Message
 
@@ -57,18 +58,16 @@ def from_columns(found: pl.DataFrame) -> pl.DataFrame:
     """Turn messages that came in columns into `RECORDS`.
 
     Args:
-        found: `partition`, `offset`, `key`, `value`, `timestamp` and `headers`, a list of structs
-            of `key` and `value`; each partition's in order.
+        found: `partition`, `offset`, `key`, `value`, `timestamp`; `born`, the value of our header
+            where it is the only one; `headers`, all of them, as JSON, where there are others.
     """
-    headers, times = found["headers"], found["timestamp"].cast(RECORDS["born"]).to_physical()
+    times = found["timestamp"].cast(RECORDS["born"]).to_physical()
+    own = found["born"].bin.reinterpret(dtype=pl.Int64, endianness="big")
+    born = own.zip_with(own.is_not_null(), times)
     rest: list[bytes | None] | None = None
-    if headers.null_count() == headers.len():
-        born = times
-    elif (alone := _born_column(headers)) is not None:
-        born = alone
-    else:
-        pairs = [[(h["key"], h["value"]) for h in one or ()] for one in headers.to_list()]
-        born = pl.Series([_born(*one) for one in zip(pairs, times, strict=True)], dtype=pl.Int64)
+    if found["headers"].null_count() < found.height:
+        pairs = [_pairs(document) for document in found["headers"]]
+        born = pl.Series([_born(*one) for one in zip(pairs, born, strict=True)], dtype=pl.Int64)
         rest = [_document(one) for one in pairs]
     return pl.DataFrame(
         [
@@ -82,15 +81,16 @@ def from_columns(found: pl.DataFrame) -> pl.DataFrame:
     ).sort("partition", maintain_order=True)
 
 
-def _born_column(headers: pl.Series) -> pl.Series | None:
-    """Do what `_born_alone` does, for a column."""
-    if headers.null_count() or not (headers.list.len() == 1).all():
-        return None
-    only = headers.explode().struct.unnest()
-    value = only["value"]
-    if not (only["key"] == BORN).all() or value.null_count() or not (value.bin.size() == 8).all():
-        return None
-    return value.bin.reinterpret(dtype=pl.Int64, endianness="big")
+class _Header(msgspec.Struct):
+    key: str
+    value: bytes | None = None
+
+
+_HEADERS = msgspec.json.Decoder(list[_Header])
+
+
+def _pairs(document: str | None) -> Headers:
+    return [(h.key, h.value) for h in _HEADERS.decode(document)] if document else ()
 
 
 def _timestamps(messages: Iterable[Message]) -> pl.Series:
