@@ -82,7 +82,7 @@ def frame_bytes(frame: pl.DataFrame) -> bytes:
     if not frame.height:
         return b""
     buffer = io.BytesIO()
-    frame.write_ipc_stream(buffer, compression="uncompressed")
+    frame.write_ipc_stream(buffer, compression="lz4")
     return buffer.getvalue()
 
 
