@@ -132,7 +132,7 @@ def test_receipts_must_count_what_is_staged() -> None:
     before = sink.claim({0: 1})[0]
     step = {0: Step(before, Progress(1, 1))}
     sink.stage(rows(("a", 1, 0)))
-    with pytest.raises(Refused, match="has {0: 1} rows staged, but its receipts count {0: 2}"):
+    with pytest.raises(Refused, match="but its receipts count"):
         sink.commit([Receipt({0: 2})], step)
     assert sink.progress()[0].next == 0
     assert sink.commit([], step)[0].next == 1
