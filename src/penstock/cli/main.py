@@ -14,6 +14,7 @@ from penstock.cli import (
     crashtest,
     deadletters,
     ingest,
+    init,
     output,
     parity,
     reconcile,
@@ -30,6 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+app.command()(init.init)
 app.command()(run.run)
 app.command()(ingest.ingest)
 app.command()(check.check)
