@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.stack import clients, given
+from tests.stack import clients, given, objects
 from tests.stack.servers import Servers, require
 
 from penstock.services import java
@@ -55,6 +55,19 @@ def spark() -> Path:
 def spark_master(spark: Path, session_servers: Servers) -> str:
     """This session's standalone master, with a worker of two cores: `spark://127.0.0.1:PORT`."""
     return given.servers().get("spark") or session_servers.start("spark", cores=2).url
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[objects.Objects]:
+    """This session's S3: `s3.bucket()` makes a bucket and returns its URL."""
+    with objects.started(tmp_path_factory.mktemp("s3")) as made:
+        yield made
+
+
+@pytest.fixture
+def s3_bucket(s3: objects.Objects) -> str:
+    """The URL of a bucket that only this test uses."""
+    return s3.bucket()
 
 
 @pytest.fixture

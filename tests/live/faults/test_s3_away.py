@@ -1,0 +1,38 @@
+"""S3 that is away, silent, or says no: told as what it is, without the secret."""
+
+from __future__ import annotations
+
+import pytest
+from tests.stack.objects import Objects
+from tests.stack.proxy import Proxy
+
+from penstock.errors import Refused, Unavailable
+from penstock.filesystems import open_url
+
+
+def test_a_server_that_refuses_is_away(s3: Objects) -> None:
+    bucket = s3.bucket().partition("@")[2].partition("?")[0]
+    with Proxy(s3.endpoint) as proxy:
+        files = open_url(s3.url(bucket, f"http://127.0.0.1:{proxy.port}"))
+        files.write("f", [b"1"])
+        proxy.refuse()
+        for call in (lambda: files.write("g", [b"2"]), lambda: list(files.list())):
+            with pytest.raises(Unavailable) as caught:
+                call()
+            assert "secret" not in str(caught.value)
+        proxy.resume()
+        assert files.read("f") == b"1"
+
+
+def test_a_missing_bucket_is_refused(s3: Objects) -> None:
+    files = open_url(s3.url("no-such-bucket"))
+    for call in (lambda: files.write("g", [b"2"]), lambda: list(files.list())):
+        with pytest.raises(Refused, match="create the bucket"):
+            call()
+
+
+def test_no_credentials_are_refused(s3: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "half")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY", raising=False)
+    with pytest.raises(Refused, match="give key and secret"):
+        list(open_url("s3://lake").list())
