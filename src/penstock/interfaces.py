@@ -13,10 +13,10 @@ No method is called from two threads at once on one object unless its docstring 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from penstock.records import Limits, LogBatch, Progress, Receipt, Span, Step
 
@@ -69,11 +69,14 @@ class Framing:
         path: Field names from the body's root to the list of records (or the one record).
             Empty: the body itself is the record, or a list of records when `many` is True.
         many: Whether the value found at `path` is a list of records.
+        changes: True when each line is a change of a row with a key, as `contract.changes` reads
+            it: the record is what is `after` it, or a delete of its `key`. Implies `lines`.
     """
 
     lines: bool = False
     path: tuple[str, ...] = ()
     many: bool = False
+    changes: bool = False
 
 
 class Source(Protocol):
@@ -102,8 +105,30 @@ class Source(Protocol):
     def poll(self, cursor: Cursor, clock: Clock) -> Iterator[Response]:
         """Yield responses from `cursor` on; raise `Unavailable` or `Refused`."""
 
-    def check(self) -> None:
-        """Dial the system once, for `penstock check`; raise as `poll` does."""
+    def check(self) -> Iterable[str] | None:
+        """Dial the system once, for `penstock check`; raise as `poll` does.
+
+        Returns:
+            What a start would create, and what is worth a look, one sentence each; None when
+            there is nothing to say.
+        """
+
+
+@runtime_checkable
+class Attentive(Protocol):
+    """What a `Source` may have besides, to hold a place in its system until records are landed."""
+
+    def landed(self, cursor: Cursor) -> None:
+        """The response with this cursor is committed, and all before it.
+
+        Called on another thread than `poll`, often while one is running; returns at once.
+        """
+
+    def leave(self) -> None:
+        """Nobody polls any more: let go of the system, now or when the running poll ends.
+
+        A later `poll` begins anew. Called on another thread than `poll`; never raises.
+        """
 
 
 # --- logs ----------------------------------------------------------------------------------------

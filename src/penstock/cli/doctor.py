@@ -167,8 +167,7 @@ def _source(segment: Segment) -> Iterator[Finding]:
     if source is not None:
 
         def look() -> Iterable[str]:
-            source.check()
-            return ()
+            return source.check() or ()
 
         yield from looked_at(f"source of {segment.name}", source.describe(), look)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from penstock.contract import exact, fast
+from penstock.contract import changes, exact, fast
 from penstock.contract.checks import broken, rules
 from penstock.contract.documents import Problem
 from penstock.contract.framing import Pieces, cut
@@ -44,10 +45,12 @@ class Decoded:
         rows: The contract's columns, `_row` (index into the values) and `_index` (number of the
             element in its value), sorted by these two.
         failures: One for each record that is dead, sorted likewise.
+        gone: What was deleted, where values are changes: the key's columns, `_row` and `_index`.
     """
 
     rows: pl.DataFrame
     failures: list[Failure]
+    gone: pl.DataFrame = dataclasses.field(default_factory=lambda: pl.DataFrame(schema=PLACE))
 
 
 def decode(spec: ContractSpec, values: pl.Series, framing: Framing = PLAIN) -> Decoded:
@@ -61,7 +64,7 @@ def decode(spec: ContractSpec, values: pl.Series, framing: Framing = PLAIN) -> D
         values: JSON documents, a Binary series without nulls.
         framing: How records lie in a value; by default a value is one record.
     """
-    pieces = cut(values, framing)
+    pieces = changes.cut(spec, values) if framing.changes else cut(values, framing)
     failures = [Failure(row, index, p.cause()) for row, index, p in pieces.problems]
     rows = _documents(spec, pieces, failures)
     if pieces.parsed:
@@ -69,7 +72,8 @@ def decode(spec: ContractSpec, values: pl.Series, framing: Framing = PLAIN) -> D
         slow = _slow(spec, pieces.parsed, read, failures)
         rows = pl.concat([rows, slow]).sort(*PLACE)
     rows = _obeying(spec, rows, failures)
-    return Decoded(rows, sorted(failures, key=lambda f: (f.row, f.index)))
+    gone = _gone(spec, pieces, failures)
+    return Decoded(rows, sorted(failures, key=lambda f: (f.row, f.index)), gone)
 
 
 def _documents(spec: ContractSpec, pieces: Pieces, failures: list[Failure]) -> pl.DataFrame:
@@ -110,6 +114,22 @@ def _slow(
         except Problem as problem:
             failures.append(Failure(row, index, problem.cause()))
     return pl.DataFrame(rows, schema={**spec.polars, **PLACE}, orient="row")
+
+
+def _gone(spec: ContractSpec, pieces: Pieces, failures: list[Failure]) -> pl.DataFrame:
+    """Read the keys of what was deleted."""
+    if not pieces.gone or not spec.key:
+        problem = Problem("a delete, for a contract that has no key")
+        failures += [Failure(row, index, problem.cause()) for row, index, _ in pieces.gone]
+        return pl.DataFrame(schema=PLACE)
+    shape = spec.only(spec.key)
+    found = decode(shape, pl.Series([key for _, _, key in pieces.gone], dtype=pl.Binary))
+    for failure in found.failures:
+        row, index, _ = pieces.gone[failure.row]
+        failures.append(Failure(row, index, failure.cause))
+    places = [pieces.gone[at][:2] for at in found.rows["_row"]]
+    at = pl.DataFrame(places, schema=PLACE, orient="row")
+    return found.rows.select(spec.key).hstack(at)
 
 
 def _obeying(spec: ContractSpec, rows: pl.DataFrame, failures: list[Failure]) -> pl.DataFrame:

@@ -30,6 +30,7 @@ class Pieces:
         indexes: For each document its number in the value.
         parsed: Row, index and parsed value of records of bodies that needed the exact way.
         problems: Row, index and problem of the values and elements that are no documents.
+        gone: Row, index and key document of what was deleted.
     """
 
     documents: list[bytes] = field(default_factory=list)
@@ -37,6 +38,7 @@ class Pieces:
     indexes: list[int] = field(default_factory=list)
     parsed: list[tuple[int, int, Any]] = field(default_factory=list)
     problems: list[tuple[int, int, Problem]] = field(default_factory=list)
+    gone: list[tuple[int, int, bytes]] = field(default_factory=list)
 
     def add(self, row: int, documents: Iterable[Any]) -> None:
         """Append the documents of one value."""
@@ -47,16 +49,19 @@ class Pieces:
 
 
 def cut(values: pl.Series, framing: Framing) -> Pieces:
-    """Cut values into documents; no value or element can alter how another is cut."""
+    """Cut values into documents; no value or element can alter how another is cut.
+
+    Lines that are changes are cut as lines here; `changes.cut` looks into them.
+    """
     if framing.lines and (framing.path or framing.many):
         raise ValueError("a line is a record: `lines` goes with neither `path` nor `many`")
     bodies = values.to_list()
-    if not framing.lines and not framing.path and not framing.many:
+    if framing == Framing():
         return Pieces(bodies, list(range(len(bodies))), [0] * len(bodies))
     pieces = Pieces()
-    if framing.lines:
+    if framing.lines or framing.changes:
         for row, body in enumerate(bodies):
-            pieces.add(row, _lines(body))
+            pieces.add(row, lines(body))
         return pieces
     for row, (body, once) in enumerate(zip(bodies, _named_once(values, framing.path), strict=True)):
         if not (once and _cut_fast(pieces, row, body, framing)):
@@ -64,9 +69,10 @@ def cut(values: pl.Series, framing: Framing) -> Pieces:
     return pieces
 
 
-def _lines(body: bytes) -> list[bytes]:
-    lines = body.split(b"\n")
-    return lines if lines[-1] else lines[:-1]
+def lines(body: bytes) -> list[bytes]:
+    """Split into lines; a last one without a newline counts."""
+    found = body.split(b"\n")
+    return found if found[-1] else found[:-1]
 
 
 def _named_once(values: pl.Series, path: tuple[str, ...]) -> list[bool]:

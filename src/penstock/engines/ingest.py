@@ -13,7 +13,7 @@ from penstock import faults
 from penstock.engines.pull import Pull
 from penstock.engines.status import Board, State
 from penstock.errors import Unavailable
-from penstock.interfaces import Clock, Cursor, Response, Source
+from penstock.interfaces import Attentive, Clock, Cursor, Response, Source
 
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
@@ -69,6 +69,7 @@ class Ingest:
         jitter: Jitter = lambda longest: SystemRandom().uniform(0, longest),
     ) -> None:
         self._source = source
+        self._attentive = source if isinstance(source, Attentive) else None
         self._landing = landing
         self._clock = clock
         self._board = board
@@ -108,6 +109,11 @@ class Ingest:
             self._poll_until_done(run_id)
         self._board.source(self._landing.name, State.FINISHED, "")
         return not done_before
+
+    def leave(self) -> None:
+        """Let go of the source's system; after the last `run` or `once`."""
+        if self._attentive is not None:
+            self._attentive.leave()
 
     def _poll_until_done(self, run_id: str | None) -> None:
         while True:
@@ -159,6 +165,8 @@ class Ingest:
     ) -> None:
         self._landing.append(responses, run_id, finished=finished)
         faults.point("landed")
+        if self._attentive is not None and responses:
+            self._attentive.landed(responses[-1].cursor)
         for response in responses:
             self._board.landed(self._landing.name, len(response.body))
         if not all(response.cut_off for response in responses):

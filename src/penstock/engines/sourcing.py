@@ -85,6 +85,7 @@ class SourceRun:
         except Stopped:
             return False
         finally:
+            ingest.leave()
             landing.close()
         return True
 

@@ -98,8 +98,7 @@ def framings(cursor: Cursor, pipeline: str) -> dict[str, Framing]:
         [pipeline],
     )
     return {
-        segment: Framing(found["lines"], tuple(found["path"]), found["many"])
-        for segment, found in cursor
+        segment: Framing(**{**found, "path": tuple(found["path"])}) for segment, found in cursor
     }
 
 

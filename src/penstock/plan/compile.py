@@ -89,7 +89,7 @@ def _segment(log: LogNode, ends: Sequence[End], codecs: Codecs) -> Segment:
     framing = log.source.framing if isinstance(log, LandingNode) else Framing()
     lanes = {end: _lane(log, end, codecs) for end in ends}
     codec = (plain if isinstance(log, LandingNode) else codecs)(log.name)
-    key = log.key if isinstance(log, TopicNode) else ()
+    key = log.key if isinstance(log, TopicNode) or framing.changes else ()
     plan = Plan(log.spec, framing, key, _point(log, lanes), codec)
     return Segment(
         name=log.name,
@@ -97,7 +97,7 @@ def _segment(log: LogNode, ends: Sequence[End], codecs: Codecs) -> Segment:
         spec=log.spec,
         framing=framing,
         partitions=1 if isinstance(log, LandingNode) else log.partitions,
-        key=key,
+        key=log.key if isinstance(log, TopicNode) else (),
         retention=log.retention,
         external=isinstance(log, TopicNode) and log.parent is None,
         lanes=tuple(lanes.values()),

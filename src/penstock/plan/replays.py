@@ -17,16 +17,17 @@ _PLACE = ("partition", "offset")
 
 def decoded(
     plan: Plan, entries: pl.DataFrame
-) -> tuple[pl.DataFrame, pl.DataFrame, list[tuple[int, int, Cause]]]:
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, list[tuple[int, int, Cause]]]:
     """Decode the records of replay entries, each record once.
 
     Args:
         plan: Whose log the records are of.
-        entries: Of a replay batch, with `_row`; none is a delete.
+        entries: Of a replay batch, with `_row`; none has a null value.
 
     Returns:
-        The contract's columns; for each of their rows the entry's `_row` and `_index`; and the
-        rows that died as `_row`, index and cause. An entry gets the rows it names, no others.
+        The contract's columns; for each of their rows the entry's `_row` and `_index`; the keys
+        of what was deleted with these two; and the rows that died as `_row`, index and cause. An
+        entry gets the rows it names, no others.
     """
     records = entries.unique(_PLACE, keep="first", maintain_order=True).with_row_index("_record")
     wanted = entries.select("_row", *_PLACE, root=indexes.root(pl.col("index")))
@@ -44,7 +45,10 @@ def decoded(
         (row, found.failures[number].index, found.failures[number].cause)
         for row, number in _matched(wanted, failed).iter_rows()
     ]
-    return data, at, dead
+    gone = found.gone.with_row_index("_number")
+    named = _matched(wanted, gone.select(_record="_row", _index="_index", _number="_number"))
+    gone = gone[named["_number"]].with_columns(named["_row"]).drop("_number")
+    return data, at, gone, dead
 
 
 def _matched(wanted: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:

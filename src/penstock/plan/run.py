@@ -57,7 +57,8 @@ class Plan:
     Args:
         spec: The contract of the log's records.
         framing: How records lie in a value.
-        key: Key columns of the topic; empty for a log without a key.
+        key: Key columns of what the log may delete: of the topic, or of a landing of changes; empty
+            for another log.
         root: The place after decoding.
         codec: What decodes the values; it was prepared for the records that the plan runs over.
     """

@@ -68,6 +68,7 @@ class Run:
     watch: Watch | None = None
     letters: list[Letter] = field(default_factory=list)
     lanes: dict[str, LaneOutcome] = field(default_factory=dict)
+    gone: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     def outcome(self) -> Outcome:
         """Do it."""
@@ -76,6 +77,9 @@ class Run:
         self._walk(self.plan.root, self._decoded())
         if deleted.height:
             self._delete(deleted)
+        if self.gone.height:
+            at = self.gone.select("_row", "_index")
+            self._spread(self.gone.drop("_row", "_index"), at, [], at.rows())
         return Outcome({name: self.lanes[name] for name in sorted(self.wanted)}, self.letters)
 
     def _walk(self, point: Point, rows: Rows) -> None:
@@ -100,6 +104,8 @@ class Run:
         dead = [*dead, *((row, WHOLE, _CUT_OFF) for row in cut)]
         tally = self._add(tally, "expanded", pl.concat([numbers, cut]), -1)
         tally = self._add(tally, "expanded", at["_row"])
+        if self.gone.height:
+            tally = self._add(tally, "expanded", self.gone["_row"])
         tally = self._add(
             tally, "expanded", pl.Series([row for row, _, _ in dead], dtype=pl.UInt32)
         )
@@ -109,8 +115,10 @@ class Run:
     def _rows_of(self, records: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, Dead]:
         spec, framing, numbers = self.plan.spec, self.plan.framing, records["_row"]
         if REPLAY in self.spans:
-            return replays.decoded(self.plan, records)
+            data, at, self.gone, dead = replays.decoded(self.plan, records)
+            return data, at, dead
         decoded = self.plan.codec.decode(spec, records["value"], framing)
+        self.gone = decoded.gone.with_columns(numbers.gather(decoded.gone["_row"]).alias("_row"))
         where = decoded.rows["_row"]
         rows = numbers if where.equals(numbers) else numbers.gather(where)
         at = pl.DataFrame([rows.alias("_row"), decoded.rows["_index"]])
@@ -220,7 +228,17 @@ class Run:
         found = deletes.read(self.plan.spec, self.plan.key, records.select("_row", "key"))
         at = pl.DataFrame({"_row": found.rows}).with_columns(_index=pl.lit(0, pl.Int64))
         unread = [(row, WHOLE, cause) for row, cause in found.failures]
-        dead = [(row, WHOLE, _NO_DELETES) for row in found.rows.to_list()]
+        self._spread(found.keys, at, unread, [(row, WHOLE) for row in found.rows.to_list()])
+
+    def _spread(
+        self,
+        keys: pl.DataFrame,
+        at: pl.DataFrame,
+        unread: list[tuple[int, int, Cause]],
+        places: Sequence[tuple[int, int]],
+    ) -> None:
+        """Give each lane the deletes, or the dead letters of what it does not take."""
+        dead = [(*place, _NO_DELETES) for place in places]
         deaf = [lane.name for lane in self._wanted_lanes() if not self._takes_deletes(lane)]
         for lane in self._wanted_lanes():
             before = self.lanes[lane.name]
@@ -228,11 +246,7 @@ class Run:
             counts = self._add(
                 before.counts, "dead", pl.Series([d[0] for d in lost], dtype=pl.UInt32)
             )
-            rows = (
-                before.rows
-                if lane.name in deaf
-                else self._merged(lane, before.rows, found.keys, at)
-            )
+            rows = before.rows if lane.name in deaf else self._merged(lane, before.rows, keys, at)
             self.lanes[lane.name] = LaneOutcome(rows, counts)
         self._write(unread, self.wanted)
         self._write(dead, frozenset(deaf))

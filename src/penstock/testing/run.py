@@ -12,7 +12,7 @@ import polars as pl
 
 from penstock.contract import Contract, decode, encode_key, spec, synthetic
 from penstock.errors import PlanFailed
-from penstock.interfaces import Framing, Response
+from penstock.interfaces import Response
 from penstock.pipeline import Pipeline, Stream
 from penstock.pipeline.graph import LogNode, SinkNode, TopicNode, log_of
 from penstock.plan import Lane, MicroBatch, Outcome, Segment, compile, rowwise
@@ -266,13 +266,15 @@ def _by_log(
 
 def _record(segment: Segment, record: Record) -> tuple[bytes | None, bytes | None]:
     """Key and value of the log record."""
+    if isinstance(record, Deleted) and segment.framing.changes:
+        return None, msgspec.json.encode({"op": "delete", "key": record.key})
     if isinstance(record, Deleted):
         keys = pl.DataFrame([record.key], schema=segment.spec.only(segment.key).polars)
         return encode_key(segment.spec, segment.key, keys)[0], None
     if isinstance(record, Response):
         return None, record.body
     if isinstance(record, Mapping):
-        value = msgspec.json.encode(_framed(segment.framing, record))
+        value = msgspec.json.encode(_framed(segment, record))
     else:
         value = record.encode() if isinstance(record, str) else record
     if not segment.key:
@@ -281,7 +283,12 @@ def _record(segment: Segment, record: Record) -> tuple[bytes | None, bytes | Non
     return (encode_key(segment.spec, segment.key, rows)[0] if rows.height else None), value
 
 
-def _framed(framing: Framing, record: Mapping[str, Any]) -> object:
+def _framed(segment: Segment, record: Mapping[str, Any]) -> object:
+    framing = segment.framing
+    if framing.changes:
+        names = [field.json_name for field in segment.spec.only(segment.spec.key).fields]
+        key = {name: record[name] for name in names if name in record}
+        return {"op": "insert", "key": key, "after": record}
     value: object = [record] if framing.many and not framing.lines else record
     for name in reversed(framing.path):
         value = {name: value}

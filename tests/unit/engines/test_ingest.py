@@ -318,3 +318,27 @@ def test_a_run_waits_for_what_is_away() -> None:
     scene = Scene(Script(broken, [response(2)]))
     scene.ingest.once("monday")
     assert scene.landing.bodies == [b"1", b"0", b"2"]
+
+
+class Attending(Script):
+    """Notes what it is told."""
+
+    def __init__(self, *polls: Sequence[Step]) -> None:
+        super().__init__(*polls)
+        self.told: list[Cursor] = []
+
+    def landed(self, cursor: Cursor) -> None:
+        self.told.append(cursor)
+
+    def leave(self) -> None:
+        self.told.append("left")
+
+
+def test_a_source_that_attends_is_told_what_is_committed_and_when_to_leave() -> None:
+    source = Attending([response(1)], [response(1)], [response(2)])
+    scene = Scene(source)
+    scene.landing.trouble = [Unavailable("away")]
+    scene.ingest.run(until_idle=True)
+    scene.ingest.run(until_idle=True)
+    scene.ingest.leave()
+    assert source.told == [1, 2, "left"]

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from penstock.errors import Unavailable
-from penstock.interfaces import Cursor, Framing, Response, Source
+from penstock.interfaces import Attentive, Cursor, Framing, Response, Source
 from penstock.testing.clock import ManualClock
 
 
@@ -105,7 +105,15 @@ def _responses(source: Source, cursor: Cursor) -> Any:
 
 
 def _poll(source: Source, cursor: Cursor) -> list[Response]:
-    return list(_responses(source, cursor))
+    """Poll to the end and land everything, as the engine does."""
+    taken = []
+    for response in _responses(source, cursor):
+        taken.append(response)
+        if isinstance(source, Attentive):
+            source.landed(response.cursor)
+    if isinstance(source, Attentive):
+        source.leave()
+    return taken
 
 
 def _landed(response: Response) -> Cursor:
