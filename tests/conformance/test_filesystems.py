@@ -1,7 +1,8 @@
-"""What every file system promises: on disk, in S3."""
+"""What every file system promises: on disk, in S3, in HDFS."""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -149,3 +150,9 @@ class TestS3(FileSystemConformance):
     @pytest.fixture
     def files(self, s3_bucket: str) -> FileSystem:
         return open_url(s3_bucket.replace("?", "/pre/fix?"))
+
+
+class TestHdfs(FileSystemConformance):
+    @pytest.fixture
+    def files(self, hdfs: str) -> FileSystem:
+        return open_url(f"{hdfs}/test-{uuid.uuid4().hex[:12]}")

@@ -70,6 +70,12 @@ def s3_bucket(s3: objects.Objects) -> str:
     return s3.bucket()
 
 
+@pytest.fixture(scope="session")
+def hdfs(session_servers: Servers) -> str:
+    """This session's HDFS, as `hdfs://127.0.0.1:PORT`; a folder is to be added."""
+    return given.servers().get("hdfs") or session_servers.start("hdfs").url
+
+
 @pytest.fixture
 def own_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """Start servers for this test alone, which it may stop and kill: `own_servers.start(name)`."""

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 
 VARIABLE = "PENSTOCK_TEST_STACK"
-NAMES = ("kafka", "registry", "cassandra", "spark")
+NAMES = ("kafka", "registry", "cassandra", "spark", "hdfs")
 
 
 def servers() -> Mapping[str, str]:

@@ -26,6 +26,7 @@ _FILES: Mapping[str, Callable[[str], object]] = {
     "kafka": artifacts.classpath,
     "cassandra": artifacts.classpath,
     "registry": artifacts.unpacked,
+    "hdfs": artifacts.classpath,
     "spark": artifacts.classpath,
 }
 
@@ -91,7 +92,7 @@ class Servers:
         self._stack.close()
 
     def start(self, name: str, **settings: Any) -> Server:
-        """Start one of kafka, registry, cassandra, postgresql, spark; wait until it answers.
+        """Start one of kafka, registry, cassandra, postgresql, spark, hdfs; wait until it answers.
 
         Args:
             name: Which.

@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     help="Start, stop and look into the servers here: Kafka, a schema registry, Cassandra, "
-    "PostgreSQL and Spark.",
+    "PostgreSQL, Spark and HDFS.",
 )
 
-_NAMES = "kafka, registry, cassandra, postgresql (on a port of 127.0.0.1), spark"
+_NAMES = "kafka, registry, cassandra, postgresql (on a port of 127.0.0.1), spark, hdfs"
 _ALL = f"Some of {_NAMES} and embedded (that of the profile 'embedded'); without a name all."
 Started = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="NAME",
         help=f"Some of {_NAMES} and embedded (that of the profile 'embedded', which commands "
-        "start by themselves); without a name all but these last two: spark needs a Java of the "
-        "system's, and pyspark.",
+        "start by themselves); without a name all but these last three: spark needs a Java of "
+        "the system's, and pyspark.",
     ),
 ]
 Chosen = Annotated[list[str] | None, typer.Argument(metavar="NAME", help=_ALL)]
@@ -42,6 +42,7 @@ _IN_PROFILE = {
     "registry": 'registry = "{}"',
     "cassandra": 'stores.serving = "{}/KEYSPACE"',
     "spark": 'engine = "{}"',
+    "hdfs": 'stores.lake = "{}/FOLDER"',
 }
 """How a profile names a server."""
 

@@ -16,6 +16,8 @@ from penstock.filesystems.filesystem import Entry, verified
 
 _JAVA = re.compile(r"\b(?:org\.apache\.hadoop|java)\.[\w.$]*?(\w+(?:Exception|Error))\b")
 
+_TRACE = re.compile(r"(?:\\n|\n)(?:\\t|\t)at ")
+
 _FINAL = {
     "AccessControlException": "allow it to this user (HADOOP_USER_NAME, or Kerberos)",
     "AuthorizationException": "allow it to this user (HADOOP_USER_NAME, or Kerberos)",
@@ -70,11 +72,11 @@ class HdfsFiles:
             return file.read_range(start, end - start) if start < end else b""
 
     def write(self, name: str, parts: Iterable[bytes]) -> None:
-        with self._said(), self._written(name, parts) as fresh:
+        with self._written(name, parts) as fresh, self._said():
             self._client.rename(fresh, self._path(name), overwrite=True)
 
     def create(self, name: str, data: bytes) -> None:
-        with self._said(), self._written(name, [data]) as fresh:
+        with self._written(name, [data]) as fresh, self._said():
             self._client.rename(fresh, self._path(name))
 
     def rename(self, name: str, new: str) -> None:
@@ -118,17 +120,23 @@ class HdfsFiles:
         folder = self._path(name).rpartition("/")[0]
         fresh = f"{folder}/.{token_hex(8)}.part"
         try:
-            file = self._client.create(fresh, self._options)
-            try:
-                for part in parts:
-                    file.write(part)
-            finally:
-                file.close()
+            self._fill(fresh, parts)
             yield fresh
         except BaseException:
             with suppress(Exception):  # the first error is the one to tell
                 self._client.delete(fresh)
             raise
+
+    def _fill(self, fresh: str, parts: Iterable[bytes]) -> None:
+        with self._said():
+            file = self._client.create(fresh, self._options)
+        try:
+            for part in parts:
+                with self._said():
+                    file.write(part)
+        finally:
+            with self._said():
+                file.close()
 
     @contextmanager
     def _said(self) -> Iterator[None]:
@@ -142,9 +150,9 @@ class HdfsFiles:
             raise self._meaning(error) from None
 
     def _meaning(self, error: Exception) -> PenstockError | OSError:
-        text = " ".join(str(error).split())
+        text = str(error)
         java = found[1] if (found := _JAVA.search(text)) else ""
-        said = f"{self.url}: {text[:400]}"
+        said = f"{self.url}: {' '.join(_TRACE.split(text)[0].split())}"
         if java == "FileAlreadyExistsException":
             return FileExistsError(said)
         if java == "FileNotFoundException":

@@ -10,6 +10,7 @@ from penstock.errors import ProfileError
 from penstock.services import artifacts, java, jvm, settings, spark
 from penstock.services.cassandra import Cassandra
 from penstock.services.embedded import Embedded
+from penstock.services.hdfs import Hdfs
 from penstock.services.kafka import Kafka
 from penstock.services.postgresql_tcp import PostgresqlTcp
 from penstock.services.registry import Registry
@@ -21,8 +22,9 @@ _RECIPES = {recipe.name: recipe for recipe in (Kafka, Registry, Cassandra)}
 STACK = (*_RECIPES, PostgresqlTcp.name)
 """What `penstock services up` starts."""
 
-NAMES = (*STACK, Spark.name, Embedded.name)
-"""All of them. Spark needs more than the wheels bring: it is started only by its name."""
+NAMES = (*STACK, Spark.name, Hdfs.name, Embedded.name)
+"""All of them. Spark needs more than the wheels bring, and not everyone wants HDFS: both are
+started only by their names."""
 
 
 def get(
@@ -59,6 +61,8 @@ def get(
         return PostgresqlTcp(settings.read(name, table or {}, PostgresqlTcp.defaults, root))
     if name == Spark.name:
         return spark.get(table or {}, root)
+    if name == Hdfs.name:
+        return Hdfs(settings.read(name, table or {}, Hdfs.defaults, root), mirror)
     recipe = _RECIPES[name]
     wanted = settings.read(name, table or {}, recipe.defaults, root)
     return Server(recipe(wanted, mirror), wanted)
@@ -95,7 +99,7 @@ def fetch(services: Sequence[Service], tables: Mapping[str, Any]) -> None:
         Unavailable: The repository cannot be reached, or the disk is full.
         Refused: There is no Java, or the repository lacks a file or has a wrong one.
     """
-    java_servers = [s for s in services if isinstance(s, Server | Spark)]
+    java_servers = [s for s in services if isinstance(s, Server | Spark | Hdfs)]
     gone = [s.name for s in java_servers if s.status().state in {"stopped", "died"}]
     for name in gone:  # said before anything is fetched
         _ = java.for_spark() if name == Spark.name else java.find(minimum=jvm.OLDEST)
