@@ -20,23 +20,29 @@ if TYPE_CHECKING:
         key,
     )
     from penstock.pipeline import Pipeline, Retention, env
+    from penstock.sources.chains import Cursors, Links
     from penstock.sources.credentials import Basic, Bearer
     from penstock.sources.files import Files
     from penstock.sources.generator import Generator
     from penstock.sources.http import Http
+    from penstock.sources.oauth2 import OAuth2
     from penstock.sources.pagination import Offsets, Pages
+    from penstock.sources.since import Since
 
 __all__ = [
     "Basic",
     "Bearer",
     "Check",
     "Contract",
+    "Cursors",
     "Digits",
     "Files",
     "Generator",
     "Http",
     "Length",
+    "Links",
     "Name",
+    "OAuth2",
     "Offsets",
     "OneOf",
     "Pages",
@@ -44,6 +50,7 @@ __all__ = [
     "Pipeline",
     "Range",
     "Retention",
+    "Since",
     "Text",
     "born",
     "env",
@@ -59,6 +66,10 @@ _ELSEWHERE = {
     "Http": "sources.http",
     "Basic": "sources.credentials",
     "Bearer": "sources.credentials",
+    "OAuth2": "sources.oauth2",
+    "Since": "sources.since",
+    "Cursors": "sources.chains",
+    "Links": "sources.chains",
     "Offsets": "sources.pagination",
     "Pages": "sources.pagination",
 }

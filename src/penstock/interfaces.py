@@ -131,6 +131,22 @@ class Attentive(Protocol):
         """
 
 
+@runtime_checkable
+class Ranged(Protocol):
+    """What a `Source` may have besides, to be asked for the records of a range alone."""
+
+    def between(self, start: str, end: str) -> Source:
+        """The same source for a range: one poll gives all of it, and then ends.
+
+        Args:
+            start: The first bound that is in the range, as the system writes it.
+            end: The first bound that is not.
+
+        Raises:
+            Refused: These are no bounds, or the program does not say how to ask.
+        """
+
+
 # --- logs ----------------------------------------------------------------------------------------
 
 

@@ -12,10 +12,11 @@ import pytest
 
 from penstock.errors import PenstockError, Refused, Unavailable
 from penstock.interfaces import Clock, Cursor, Framing, Response, Source
+from penstock.sources.chains import Cursors, Links
 from penstock.sources.files import Files
 from penstock.sources.generator import Generator
 from penstock.sources.http import Http
-from penstock.sources.pagination import Pages
+from penstock.sources.pagination import Pages, Pagination
 from penstock.testing.conformance import (
     RemoteSourceConformance,
     SourceConformance,
@@ -50,14 +51,18 @@ class Folder(SourceSystem):
 
 
 class Api(SourceSystem):
-    def __init__(self) -> None:
-        pages = self.bodies()
+    def __init__(self, pages: Pagination) -> None:
+        self._pages = pages
+        bodies = self.bodies()
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 [page] = parse_qs(urlsplit(self.path).query).get("page", ["1"])
-                body = pages[int(page) - 1] if int(page) <= len(pages) else b'{"results": []}'
+                body = bodies[int(page) - 1] if int(page) <= len(bodies) else b'{"results": []}'
                 self.send_response(200)
+                if int(page) < len(bodies):
+                    self.send_header("X-Next", str(int(page) + 1))
+                    self.send_header("Link", f'<?page={int(page) + 1}>; rel="next"')
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -71,7 +76,7 @@ class Api(SourceSystem):
 
     def source(self) -> Source:
         url = f"http://127.0.0.1:{self._server.server_port}/people"
-        return Http(url, records="results", pages=Pages(most=3))
+        return Http(url, records="results", pages=self._pages)
 
     def bodies(self) -> Sequence[bytes]:
         return [b'{"results": [{"id": %d}]}' % number for number in range(3)]
@@ -96,9 +101,9 @@ class TestFiles(SourceConformance, RemoteSourceConformance):
 
 
 class TestHttp(SourceConformance, RemoteSourceConformance):
-    @pytest.fixture
-    def system(self) -> Iterator[SourceSystem]:
-        made = Api()
+    @pytest.fixture(params=[Pages(most=3), Cursors(header="X-Next", param="page"), Links()])
+    def system(self, request: pytest.FixtureRequest) -> Iterator[SourceSystem]:
+        made = Api(request.param)
         yield made
         made.leave()
 

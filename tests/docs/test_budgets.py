@@ -9,7 +9,7 @@ from tests.docs.markdown import ROOT
 SOURCE = sorted((ROOT / "src").rglob("*.py"))
 MODULE_LINES, INIT_LINES, FUNCTION_LINES, PARAMETERS, NESTING = 400, 60, 40, 5, 3
 EXCEPTIONS = {
-    "src/penstock/__init__.py": 90,  # a line for each public name: for types, as a list, where
+    "src/penstock/__init__.py": 120,  # a line for each public name: for types, as a list, where
 }
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -9,7 +9,7 @@ import typer
 from penstock.cli import options, output
 
 
-def ingest(
+def ingest(  # noqa: PLR0913 - each is an option of the command
     program: options.Program,
     profile: options.ProfileName = options.EMBEDDED,
     once: Annotated[bool, typer.Option("--once", help="Poll each source once, and end.")] = False,
@@ -21,16 +21,36 @@ def ingest(
             "when it is asked for again, an unfinished one goes on at its cursor.",
         ),
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="BOUND",
+            help="With --to: land the records of a range alone, from the first bound that is in "
+            "it, written as the API writes it. Where the source stands is left alone. The range "
+            "itself names the run; --run-id makes it another one.",
+        ),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option("--to", metavar="BOUND", help="The first bound that is not in the range."),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Poll the sources and land what they give.
 
     Nothing else is run. For a scheduler: `penstock ingest users.py --run-id {{ ds }}` may be
-    retried at will.
+    retried at will. To fill in the past: `penstock ingest users.py --from 2026-01-01 --to
+    2026-02-01`. After a kill the same command goes on where it stood; when it was finished, it
+    does nothing. A pipeline that runs meanwhile is not disturbed.
     """
+    if (start is None) != (end is None):
+        raise typer.BadParameter("a range needs two bounds: --from and --to")
+    bounds = None if start is None or end is None else (start, end)
     with output.errors_as_exit_codes(json):
         from penstock.cli import session
         from penstock.engines.options import Options
 
-        wanted = Options(until_idle=once or run_id is not None, segments=False, run_id=run_id)
+        ends = once or run_id is not None or bounds is not None
+        wanted = Options(until_idle=ends, segments=False, run_id=run_id, range=bounds)
         session.run(program, profile, wanted, as_json=json)

@@ -21,12 +21,14 @@ from penstock.engines.status import Board
 from penstock.engines.stopping import Stop
 from penstock.engines.systems import ROOT, Systems
 from penstock.engines.upkeep import Upkeep
-from penstock.errors import PenstockError, Unavailable
+from penstock.errors import PenstockError, Refused, Unavailable
 from penstock.faults import Stopped
+from penstock.interfaces import Ranged
 
 if TYPE_CHECKING:
     from penstock.engines.spark.session import Cluster
     from penstock.home.contracts import Change
+    from penstock.interfaces import Source
     from penstock.pipeline import Pipeline
     from penstock.plan import Segment
     from penstock.profile import Profile
@@ -92,10 +94,22 @@ class Embedded:
         segments = preparing.compiled(self._pipeline, self._profile)
         with ExitStack() as stack:
             systems = stack.enter_context(Systems(self._profile, self._pipeline.name, self._root))
+            self._check_ranges(segments)
             self._cluster = self._joined(segments, stack)
             self._work(segments, systems)
         if self._errors:
             raise self._errors[0]
+
+    def _check_ranges(self, segments: Sequence[Segment]) -> None:
+        """Sources that cannot be asked for a range are left alone, if another one can."""
+        if self._options.range is None:
+            return
+        polled = {segment.name: segment.source for segment in segments if segment.source}
+        left = [name for name, source in polled.items() if not isinstance(source, Ranged)]
+        if len(left) == len(polled):
+            raise Refused("no source of this program can be asked for a range; leave out --from")
+        for name in left:
+            self.board.say(f"source {name}", "takes no ranges; it is left alone")
 
     def _joined(self, segments: Sequence[Segment], stack: ExitStack) -> Cluster | None:
         """Join the cluster where topics are read, if the profile names one and there are any."""
@@ -168,7 +182,7 @@ class Embedded:
                 self._options,
                 self._cluster if segment.kind == "topic" else None,
             )
-            if segment.source is not None and self._options.sources:
+            if segment.source is not None and self._polls(segment.source):
                 source = SourceRun(place, segment.source, ownership)
                 self._sources.append(source)
                 self._polling.append(self._part(f"source {segment.name}", source))
@@ -177,6 +191,9 @@ class Embedded:
                 self._runs.append(run)
                 threads.append(self._part(f"segment {segment.name}", run))
         return threads + self._polling
+
+    def _polls(self, source: Source) -> bool:
+        return self._options.sources and (self._options.range is None or isinstance(source, Ranged))
 
     def _part(self, name: str, part: SegmentRun | SourceRun) -> Thread:
         """Run a segment or source; a fault that is final stops it alone."""

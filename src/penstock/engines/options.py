@@ -32,6 +32,8 @@ class Options:
         segments: Whether to run the program's segments (`ingest` does not).
         run_id: A scheduler's name for this run: its sources poll once, and a finished run id does
             nothing when asked again.
+        range: Ask the sources that can be asked so only for records from a bound on, up to another
+            one; each range is a run of its own, beside where the sources stand.
         accept_log: Start anew on logs that were re-created or restored, in place of refusing.
         program: The program's file, for the child process that finds out which record kills.
         batch_records: Records in a micro-batch at most; `PENSTOCK_BATCH_RECORDS` sets it. None
@@ -46,6 +48,7 @@ class Options:
     sources: bool = field(default_factory=_sources)
     segments: bool = True
     run_id: str | None = None
+    range: tuple[str, str] | None = None
     accept_log: bool = False
     program: Path | None = None
     batch_records: int | None = field(default_factory=_batch_records)

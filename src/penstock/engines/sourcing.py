@@ -9,14 +9,24 @@ from penstock.engines.status import State
 from penstock.engines.stopping import Stop, StoppableClock, delays
 from penstock.errors import Fenced, Unavailable
 from penstock.faults import Stopped
+from penstock.interfaces import Ranged
 
 if TYPE_CHECKING:
     from penstock.engines.moving import Place
+    from penstock.engines.options import Options
     from penstock.engines.ownership import Ownership
     from penstock.interfaces import Source
 
 PATIENCE = 1.0
 """Seconds between two looks while another process holds the lease."""
+
+
+def filled_run(options: Options) -> str | None:
+    """The name of the run that fills a range in; a scheduler's id makes it another one."""
+    if options.range is None:
+        return None
+    name = "range {}..{}".format(*options.range)
+    return name if options.run_id is None else f"{name} as {options.run_id}"
 
 
 class SourceRun:
@@ -33,7 +43,8 @@ class SourceRun:
         self._source = source
         self._ownership = ownership
         self._options = place.options
-        self._lease = f"source:{place.segment.name}"
+        self._filled = filled_run(place.options)
+        self._lease = f"source:{place.segment.name}" + (f" {self._filled}" if self._filled else "")
         self._lost = Stop()
         self.stopped = False
         """Whether it stopped for good, by a fault that waiting does not mend."""
@@ -76,9 +87,12 @@ class SourceRun:
             return False
         landing = self._place.systems.landing(self._place.segment)
         clock = StoppableClock(self._lost)
-        ingest = Ingest(self._source, landing, clock, self._place.board)
+        ingest = Ingest(self._ranged(), landing, clock, self._place.board)
         try:
-            if self._options.run_id is not None:
+            if self._filled is not None:
+                landing.set_apart(self._filled)
+                ingest.once(self._filled)
+            elif self._options.run_id is not None:
                 ingest.once(self._options.run_id)
             else:
                 ingest.run(until_idle=self._options.until_idle)
@@ -88,6 +102,12 @@ class SourceRun:
             ingest.leave()
             landing.close()
         return True
+
+    def _ranged(self) -> Source:
+        """What is polled: for a range, the source that gives only that."""
+        if self._options.range is None or not isinstance(self._source, Ranged):
+            return self._source
+        return self._source.between(*self._options.range)
 
     def _say(self, state: State, reason: str) -> None:
         self._place.board.source(self._place.segment.name, state, reason)

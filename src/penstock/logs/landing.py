@@ -36,14 +36,28 @@ class LandingLog(TableLog):
         """
         with connection.errors():
             rows = self._session.execute(
-                "SELECT run, version, cursor FROM penstock.landing_cursors"
+                "SELECT version, cursor, apart FROM penstock.landing_cursors"
                 " WHERE id = %s AND run IN ('', %s) ORDER BY run",
                 (self._entry.id, run_id or ""),
             ).fetchall()
         if not rows:
             raise Refused(f"{self._words()} was removed; start again")
-        self._version = rows[0][1]
-        return json.loads(rows[-1][2])
+        is_apart = rows[-1][2]
+        self._version = rows[-1 if is_apart else 0][0]
+        return json.loads(rows[-1][1])
+
+    def set_apart(self, run_id: str) -> None:
+        """Give a run a cursor of its own, so that it leaves the landing's alone.
+
+        The run begins without a cursor. Two such runs, or one and the landing's own source, may
+        land at the same time.
+        """
+        with connection.errors():
+            self._session.execute(
+                "INSERT INTO penstock.landing_cursors (id, run, cursor, apart)"
+                " VALUES (%s, %s, 'null', true) ON CONFLICT DO NOTHING",
+                (self._entry.id, run_id),
+            )
 
     def append(
         self, responses: Sequence[Response], run_id: str | None = None, *, finished: bool = False

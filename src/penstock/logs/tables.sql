@@ -41,7 +41,8 @@ CREATE TABLE IF NOT EXISTS penstock.log_children (
     PRIMARY KEY (id, partition, lower)
 );
 
--- Where a source stands; run '' is the landing itself.
+-- Where a source stands; run '' is the landing itself. A run that is apart (a range that is
+-- filled in) has a cursor of its own and leaves the landing's alone.
 CREATE TABLE IF NOT EXISTS penstock.landing_cursors (
     id int NOT NULL REFERENCES penstock.logs ON DELETE CASCADE,
     run text NOT NULL,
@@ -49,8 +50,10 @@ CREATE TABLE IF NOT EXISTS penstock.landing_cursors (
     cursor text NOT NULL,
     finished boolean NOT NULL DEFAULT false,
     updated_at timestamptz NOT NULL DEFAULT now(),
+    apart boolean NOT NULL DEFAULT false,
     PRIMARY KEY (id, run)
 );
+ALTER TABLE penstock.landing_cursors ADD COLUMN IF NOT EXISTS apart boolean NOT NULL DEFAULT false;
 
 CREATE OR REPLACE FUNCTION penstock.log_table(log int) RETURNS text
 LANGUAGE sql STABLE AS $$
@@ -170,16 +173,21 @@ CREATE OR REPLACE PROCEDURE penstock.land(
     value_starts int[], value_sizes int[], vals bytea, heads text[], borns bigint[],
     run_id text, expected bigint, after text, done boolean
 ) LANGUAGE plpgsql AS $$
+DECLARE
+    own boolean := EXISTS (SELECT FROM penstock.landing_cursors c
+                           WHERE c.id = log AND c.run = run_id AND c.run <> '' AND c.apart);
 BEGIN
     UPDATE penstock.landing_cursors c
-    SET cursor = coalesce(after, c.cursor), version = c.version + 1, updated_at = now()
-    WHERE c.id = log AND c.run = '' AND c.version = expected
+    SET cursor = coalesce(after, c.cursor), version = c.version + 1, updated_at = now(),
+        finished = own AND done
+    WHERE c.id = log AND c.run = CASE WHEN own THEN run_id ELSE '' END AND c.version = expected
+        AND NOT c.finished
     RETURNING c.cursor INTO after;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'another process has ingested into %', penstock.log_table(log)
             USING ERRCODE = 'PSF01';
     END IF;
-    IF run_id <> '' THEN
+    IF run_id <> '' AND NOT own THEN
         INSERT INTO penstock.landing_cursors AS c (id, run, cursor, finished)
         VALUES (log, run_id, after, done)
         ON CONFLICT (id, run) DO UPDATE SET cursor = after, finished = done, updated_at = now()

@@ -10,13 +10,26 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from penstock.errors import PenstockError, Refused, Unavailable
+from penstock.interfaces import Framing
 
 if TYPE_CHECKING:
     import httpx
 
+EXPIRED = frozenset({400, 404, 410})
+"""What an API answers to a cursor that it knows no more."""
+
 _ASK_LATER = frozenset({408, 425, 429})
 _LONGEST_REST = 86400.0
+_NOT_THERE = (msgspec.MsgspecError, KeyError, UnicodeError, RecursionError)
 _SHOWN = 300
+
+
+class Denied(Refused):
+    """An answer that is a final no, with its status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 def judge(response: httpx.Response, place: str, now: datetime) -> PenstockError | None:
@@ -36,7 +49,8 @@ def judge(response: httpx.Response, place: str, now: datetime) -> PenstockError 
     said = f"{place} answered {status} {response.reason_phrase}".rstrip()
     if status in _ASK_LATER or status >= 500:
         return Unavailable(said, retry_after=retry_after(response.headers.get("retry-after"), now))
-    return Refused(f"{said}; check the address and the credentials{_beginning(response)}")
+    told = f"{said}; check the address and the credentials{_beginning(response)}"
+    return Denied(told, status)
 
 
 def retry_after(value: str | None, now: datetime) -> float | None:
@@ -58,13 +72,40 @@ def count_records(body: bytes, path: tuple[str, ...]) -> int | None:
 
     Nothing is built of the records themselves, so that a large body costs little memory.
     """
-    part = msgspec.Raw(body)
     try:
-        for name in path:
-            part = msgspec.json.decode(part, type=dict[str, msgspec.Raw])[name]
-        return len(msgspec.json.decode(part, type=list[msgspec.Raw]))
-    except (msgspec.MsgspecError, KeyError, UnicodeError, RecursionError):
+        return len(msgspec.json.decode(_part(body, path), type=list[msgspec.Raw]))
+    except _NOT_THERE:
         return None
+
+
+def text_at(body: bytes, path: tuple[str, ...]) -> str | None:
+    """The string or number at `path`, as it is written; None when there is none."""
+    try:
+        part = bytes(_part(body, path)).strip()
+        value = msgspec.json.decode(part)
+    except _NOT_THERE:
+        return None
+    if isinstance(value, str):
+        return value
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return part.decode() if is_number else None
+
+
+def texts(body: bytes, framing: Framing, path: tuple[str, ...]) -> list[str]:
+    """The strings or numbers at `path` in the records of a body; what lacks one is left out."""
+    try:
+        found = _part(body, framing.path)
+        records = msgspec.json.decode(found, type=list[msgspec.Raw]) if framing.many else [found]
+    except _NOT_THERE:
+        return []
+    return [text for record in records if (text := text_at(bytes(record), path)) is not None]
+
+
+def _part(body: bytes, path: tuple[str, ...]) -> msgspec.Raw:
+    part = msgspec.Raw(body)
+    for name in path:
+        part = msgspec.json.decode(part, type=dict[str, msgspec.Raw])[name]
+    return part
 
 
 def _until(date: str, now: datetime) -> float:

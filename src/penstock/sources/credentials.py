@@ -70,7 +70,14 @@ class Secrets:
     """Takes secrets out of text that others wrote."""
 
     def __init__(self, values: Iterable[str]) -> None:
-        self._values = sorted({value for value in values if value}, key=len, reverse=True)
+        self._values: list[str] = []
+        for value in values:
+            self.add(value)
+
+    def add(self, value: str) -> None:
+        """Learn of one more."""
+        if value and value not in self._values:
+            self._values = sorted([*self._values, value], key=len, reverse=True)
 
     def hide(self, text: str) -> str:
         """The text with every secret replaced by three asterisks."""

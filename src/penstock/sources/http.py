@@ -1,32 +1,36 @@
 """The `Http` source: polls an API and yields its answers as they come.
 
-Guarantee: each answer is landed exactly as it came. Whether a record comes once or again depends
-on the API: see `Pages` and `Offsets`.
+Guarantee: each answer is landed exactly as it came, unpacked if it was sent compressed. Whether a
+record comes once or again depends on the API: see `Pages`, `Offsets`, `Cursors`, `Links`, `Since`.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from penstock.errors import ProfileError, Refused, Unavailable
+from penstock.errors import ProfileError, Refused
 from penstock.interfaces import Clock, Cursor, Framing, Response
 from penstock.profile import EnvVar
-from penstock.sources.answer import count_records
 from penstock.sources.credentials import Auth, Secrets, Text, place, resolve
 from penstock.sources.declared import require, seconds
+from penstock.sources.oauth2 import Grant, OAuth2
 from penstock.sources.pace import Pace
-from penstock.sources.pagination import Once, Pagination, Walk
+from penstock.sources.pagination import Once, Pagination
+from penstock.sources.polling import Poll, Standing, Way, asked, begun
+from penstock.sources.since import Bounds, Since
+from penstock.sources.walk import Walk
 
 if TYPE_CHECKING:
     import ssl
 
-    from penstock.sources.session import Answer, Session, Target
+    from penstock.sources.session import Session, Target
 
-_LANDED_CUTS = 3
 _MEGABYTE = 1024 * 1024
 
 
@@ -40,15 +44,20 @@ class Http:
     is; while paginating, its place is asked for three times and then passed over. Redirects are
     followed, with credentials or headers to the same host only.
 
+    A poll whose first request is the one that the last poll ended with says by `If-None-Match` or
+    `If-Modified-Since` what it has; when the API answers 304, nothing is landed.
+
     Args:
         url: The address; its query is kept. A variable is read when the source is opened.
         records: Where the records lie in the body: names joined by dots (`"data.items"`), `"."`
             when the body itself is the list, None when the body is one record.
         every: Seconds (or `"1m"`) from the end of one poll to the next; None to poll once.
-        pages: `Pages(…)` or `Offsets(…)`; None when a poll is one request.
+        pages: `Pages(…)`, `Offsets(…)`, `Cursors(…)` or `Links(…)`; None when a poll is one
+            request.
+        since: `Since(…)`, to ask only for what came since the last poll.
         params: Query parameters to add.
         headers: Header fields to send; their values are treated as secrets.
-        auth: `Bearer(…)` or `Basic(…)`.
+        auth: `Bearer(…)`, `Basic(…)` or `OAuth2(…)`.
         timeout: Seconds to wait for the connection, and for each next byte.
         rate: Requests per second at most; None for no limit.
         max_bytes: A larger body is refused.
@@ -64,9 +73,10 @@ class Http:
         records: str | None = None,
         every: str | float | None = None,
         pages: Pagination | None = None,
+        since: Since | None = None,
         params: Mapping[str, Text] | None = None,
         headers: Mapping[str, Text] | None = None,
-        auth: Auth | None = None,
+        auth: Auth | OAuth2 | None = None,
         timeout: str | float = 30,
         rate: float | None = None,
         max_bytes: int = 256 * _MEGABYTE,
@@ -81,13 +91,18 @@ class Http:
             pages is None or records is not None,
             "pagination counts the records of each answer: say where they lie with records=",
         )
+        require(
+            since is None or pages is None or not pages.growing,
+            "since= begins each poll at its bound, and growing=True where the last one ended: "
+            "leave one of them out",
+        )
         self.framing = _framing(records)
         self.every = None if every is None else seconds(every, "every")
         self._url = url
-        self._pages: Pagination = pages or Once()
-        self._params = dict(params or {})
-        self._headers = dict(headers or {})
+        self._way = Way(self.framing, pages or Once(), since)
+        self._params, self._headers = dict(params or {}), dict(headers or {})
         self._auth = auth
+        self._grant = Grant(auth) if isinstance(auth, OAuth2) else None
         self._timeout = seconds(timeout, "timeout")
         self._max_bytes = max_bytes
         self._pace = None if rate is None else Pace(rate)
@@ -99,36 +114,34 @@ class Http:
             return str(error)
 
     def check(self) -> None:
-        with self._session(lambda: datetime.now(UTC)) as session:
-            session.ask(self._pages.query(self._pages.first)).close()
+        now = datetime.now(UTC)
+        bounds = None if self._way.since is None else Bounds(self._way.since.start)
+        start = Standing(Walk(self._way.pages.first), bounds)
+        with self._session(lambda: now) as session:
+            session.ask(asked(begun(start, self._way, now) or start, self._way)).close()
 
     def poll(self, cursor: Cursor, clock: Clock) -> Iterator[Response]:
-        walk = self._begin(cursor)
         with self._session(clock.now) as session:
-            while True:
-                if self._pace is not None:
-                    self._pace.take(clock)
-                query = self._pages.query(walk.at)
-                answer = session.fetch(query)
-                if answer.broken:
-                    yield from _landed_cut(walk, answer)
-                    raise Unavailable(f"{session.place(query)} broke off: {answer.broken}")
-                following = self._following(walk, answer)
-                yield Response(answer.body, following.cursor(), answer.facts)
-                if following.ended:
-                    return
-                if following.bad > walk.bad:
-                    raise Unavailable(f"{session.place(query)} holds no list of records")
-                walk = following
+            yield from Poll(self._way, session, clock, self._pace).run(cursor)
 
-    def _begin(self, cursor: Cursor) -> Walk:
-        try:
-            return Walk.begin(cursor, self._pages)
-        except TypeError:
+    def between(self, start: str, end: str) -> Http:
+        """The same source, for the records of a range only, in one poll.
+
+        Args:
+            start: The first bound that is in it.
+            end: The first bound that is not.
+
+        Raises:
+            Refused: The source takes no ranges, or these are no bounds.
+        """
+        if self._way.since is None:
             raise Refused(
-                f"the cursor {cursor!r} was kept by another kind of source; land this one "
-                "under a new name"
-            ) from None
+                f"{self.describe()} cannot be asked for a range; say how with since=ps.Since(…)"
+            )
+        bounded = copy.copy(self)
+        bounded.every = None
+        bounded._way = replace(self._way, limits=self._way.since.checked(start, end))
+        return bounded
 
     def _session(self, now: Callable[[], datetime]) -> Session:
         from penstock.sources.session import Session
@@ -143,28 +156,20 @@ class Http:
             raise Refused(f"{_end(url)!r} is no address of an API; set http://… or https://…")
         headers = {name: resolve(value) for name, value in self._headers.items()}
         params = {name: resolve(value) for name, value in self._params.items()}
-        secrets = [*headers.values(), *params.values(), urlsplit(url).password or ""]
-        if self._auth is not None:
+        credentials = {k: params[k] for k, v in self._params.items() if isinstance(v, EnvVar)}
+        secrets = Secrets([*headers.values(), *params.values(), urlsplit(url).password or ""])
+        if self._auth is not None and not isinstance(self._auth, OAuth2):
             headers["Authorization"] = self._auth.header()
-            secrets.extend(self._auth.secrets())
-        return Target(url, params, headers, Secrets(secrets), self._timeout, self._max_bytes)
+            for secret in self._auth.secrets():
+                secrets.add(secret)
+        limits = (self._timeout, self._max_bytes)
+        return Target(url, params, headers, secrets, *limits, credentials, self._grant)
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
         import httpx
 
         return httpx.create_ssl_context()
-
-    def _following(self, walk: Walk, answer: Answer) -> Walk:
-        if isinstance(self._pages, Once):
-            return walk.read(1, self._pages)
-        count = count_records(answer.body, self.framing.path)
-        return walk.unreadable(self._pages) if count is None else walk.read(count, self._pages)
-
-
-def _landed_cut(walk: Walk, answer: Answer) -> Iterator[Response]:
-    if answer.body and walk.cut < _LANDED_CUTS:
-        yield Response(answer.body, walk.broke().cursor(), answer.facts, cut_off=True)
 
 
 def _framing(records: str | None) -> Framing:

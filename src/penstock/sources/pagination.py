@@ -1,26 +1,53 @@
-"""How an API is walked in several requests, and where a walk that ended begins again. No I/O."""
+"""How an API is walked in several requests by numbers, and what every pagination says. No I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 from penstock.sources.declared import require
 
-ATTEMPTS = 3
-"""How often one place is asked for when its answers cannot be read, before it is passed over."""
+if TYPE_CHECKING:
+    from penstock.sources.session import Answer
+
+Place = int | str
+"""A page's number, an offset, a token or an address; `""` stands for the first of the latter."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a request adds to what all requests of a source have in common.
+
+    Args:
+        query: Query parameters.
+        url: Another address than the source's own.
+        headers: Header fields.
+    """
+
+    query: Mapping[str, str] = field(default_factory=dict)
+    url: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What an answer says of the place that was asked for.
+
+    Args:
+        count: How many records it held; None when they could not be counted.
+        following: The token or address of what follows; None when it names none.
+    """
+
+    count: int | None
+    following: str | None = None
 
 
 class Pagination(Protocol):
-    """Numbers the places of an API (pages, offsets) and says what follows each.
-
-    A walk ends at an empty answer; when `sized`, also at one with fewer records than the one
-    before it.
-    """
+    """Names the places of an API (numbers, tokens, addresses) and says what follows each."""
 
     @property
-    def first(self) -> int:
+    def first(self) -> Place:
         """The first place."""
 
     @property
@@ -33,20 +60,58 @@ class Pagination(Protocol):
 
     @property
     def sized(self) -> bool:
-        """Whether a full answer has a known number of records."""
+        """Whether an answer with fewer records than the one before it ends the walk."""
 
-    def query(self, at: int) -> Mapping[str, str]:
-        """Query parameters that ask for the place `at`."""
+    @property
+    def endless(self) -> bool:
+        """Whether there is always a next place to ask for, records or not."""
 
-    def after(self, at: int, count: int | None) -> int:
-        """The place after `at`, which held `count` records (None: they could not be counted)."""
+    @property
+    def expired(self) -> str:
+        """What to do when the API knows a place no more: `refuse` or `restart`; `""`: never."""
 
-    def again(self, at: int, count: int) -> int:
+    def ask(self, at: Place) -> Ask:
+        """What asks for the place `at`."""
+
+    def following(self, answer: Answer) -> str | None:
+        """What an answer names as following it, if this pagination goes by that."""
+
+    def after(self, at: Place, page: Page) -> Place | None:
+        """The place after `at`; None when the walk ends there."""
+
+    def past(self, at: Place, page: Page) -> Place | None:
+        """The place after one that could not be read; None when nobody can know it."""
+
+    def again(self, at: Place, page: Page) -> Place:
         """Where to begin again when the walk of a growing API ended at `at`."""
+
+    def before(self, at: Place) -> Place:
+        """A place before `at` that a growing API is to be asked for again; `at` if unknown."""
+
+
+class Numbered:
+    """What paginations by numbers have in common: a walk ends at an empty answer."""
+
+    endless = True
+    expired = ""
+    first: int
+
+    def step(self) -> int:
+        """From one place to the next, when its records cannot be counted."""
+        return 1
+
+    def following(self, answer: Answer) -> str | None:
+        return None
+
+    def past(self, at: Place, page: Page) -> Place:
+        return int(at) + self.step()
+
+    def before(self, at: Place) -> Place:
+        return max(self.first, int(at) - self.step())
 
 
 @dataclass(frozen=True)
-class Pages:
+class Pages(Numbered):
     """Ask for one page after the other until one is empty.
 
     Args:
@@ -84,19 +149,19 @@ class Pages:
     def sized(self) -> bool:
         return self.size is not None
 
-    def query(self, at: int) -> Mapping[str, str]:
+    def ask(self, at: Place) -> Ask:
         sized = {} if self.size_param is None else {self.size_param: str(self.size)}
-        return {self.param: str(at), **sized}
+        return Ask({self.param: str(at), **sized})
 
-    def after(self, at: int, count: int | None) -> int:
-        return at + 1
+    def after(self, at: Place, page: Page) -> Place | None:
+        return int(at) + 1 if page.count else None
 
-    def again(self, at: int, count: int) -> int:
-        return at if count or at == self.first else at - 1
+    def again(self, at: Place, page: Page) -> Place:
+        return at if page.count or at == self.first else int(at) - 1
 
 
 @dataclass(frozen=True)
-class Offsets:
+class Offsets(Numbered):
     """Ask for `limit` records from an offset on, then for those after them, until none come.
 
     The next offset is the last one plus the records that came, not plus `limit`: a server that
@@ -136,18 +201,22 @@ class Offsets:
     def sized(self) -> bool:
         return True
 
-    def query(self, at: int) -> Mapping[str, str]:
-        return {self.param: str(at), self.limit_param: str(self.limit)}
+    def step(self) -> int:
+        """As many records as were asked for."""
+        return self.limit
 
-    def after(self, at: int, count: int | None) -> int:
-        return at + (self.limit if count is None else count)
+    def ask(self, at: Place) -> Ask:
+        return Ask({self.param: str(at), self.limit_param: str(self.limit)})
 
-    def again(self, at: int, count: int) -> int:
-        return at + count
+    def after(self, at: Place, page: Page) -> Place | None:
+        return int(at) + page.count if page.count else None
+
+    def again(self, at: Place, page: Page) -> Place:
+        return int(at) + (page.count or 0)
 
 
 @dataclass(frozen=True)
-class Once:
+class Once(Numbered):
     """No pagination: a poll is one request."""
 
     first: int = 0
@@ -158,80 +227,11 @@ class Once:
     def sized(self) -> bool:
         return False
 
-    def query(self, at: int) -> Mapping[str, str]:
-        return {}
+    def ask(self, at: Place) -> Ask:
+        return Ask()
 
-    def after(self, at: int, count: int | None) -> int:
+    def after(self, at: Place, page: Page) -> Place | None:
+        return None
+
+    def again(self, at: Place, page: Page) -> Place:
         return at
-
-    def again(self, at: int, count: int) -> int:
-        return at
-
-
-@dataclass(frozen=True)
-class Walk:
-    """Where a walk stands: what the cursor of an `Http` source holds.
-
-    Args:
-        at: The place to ask for.
-        asked: Places done in this walk; 0 at its start.
-        count: Records of the place before `at`; None at the start.
-        bad: Answers in a row that could not be read.
-        cut: Bodies of this place that broke off.
-    """
-
-    at: int
-    asked: int = 0
-    count: int | None = None
-    bad: int = 0
-    cut: int = 0
-
-    @classmethod
-    def begin(cls, cursor: Any, pages: Pagination) -> Walk:
-        """Go on where the cursor says; at the first place without one."""
-        return cls(**cursor) if cursor else cls(pages.first)
-
-    def cursor(self) -> dict[str, int]:
-        """What to commit: the fields that differ from a walk's start."""
-        fields = {"asked": self.asked, "count": self.count, "bad": self.bad, "cut": self.cut}
-        return {"at": self.at} | {name: n for name, n in fields.items() if n is not None and n}
-
-    def broke(self) -> Walk:
-        """The body broke off: the same place again."""
-        return replace(self, cut=self.cut + 1)
-
-    def read(self, count: int, pages: Pagination) -> Walk:
-        """The place held `count` records: go on to the next, or to the next walk's start."""
-        short = pages.sized and self.count is not None and count < self.count
-        if count == 0 or short:
-            return Walk(pages.again(self.at, count) if pages.growing else pages.first)
-        return self._on(Walk(pages.after(self.at, count), self.asked + 1, count), pages)
-
-    def unreadable(self, pages: Pagination) -> Walk:
-        """The answer held no list of records: ask again, then pass over, then give up.
-
-        Each such answer is landed, and so a dead letter: nothing is passed over silently. One
-        more bad answer after a place that was passed over ends the walk, so none is endless.
-        """
-        bad = self.bad + 1
-        if bad < ATTEMPTS:
-            return replace(self, bad=bad, cut=0)
-        if bad == ATTEMPTS:
-            after = pages.after(self.at, None)
-            return self._on(Walk(after, self.asked + 1, self.count, bad), pages)
-        # A growing API may have been asked past its end: never begin after what was not read.
-        return Walk(self._before(pages) if pages.growing else pages.first)
-
-    def _before(self, pages: Pagination) -> int:
-        step = pages.after(0, None)
-        return max(pages.first, self.at - step)
-
-    def _on(self, following: Walk, pages: Pagination) -> Walk:
-        if pages.most is None or following.asked < pages.most:
-            return following
-        return Walk(following.at if pages.growing else pages.first)
-
-    @property
-    def ended(self) -> bool:
-        """Whether this is the start of a walk, so that the poll before it has ended."""
-        return self.asked == 0 and self.bad == 0 and self.cut == 0

@@ -528,7 +528,7 @@ def test_where_credentials_may_follow(here: str, there: str, followed: bool) -> 
     target = Http(here, auth=Bearer("t"))._target()
     with Session(target, httpx.create_ssl_context(), lambda: datetime.now(UTC)) as session:
         if followed:
-            session._check_redirect(httpx.URL(here), httpx.URL(there), here)
+            session._check_elsewhere(httpx.URL(here), httpx.URL(there), here)
         else:
             with pytest.raises(Refused, match="are not sent"):
-                session._check_redirect(httpx.URL(here), httpx.URL(there), here)
+                session._check_elsewhere(httpx.URL(here), httpx.URL(there), here)
