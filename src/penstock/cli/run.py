@@ -34,6 +34,10 @@ def run(  # noqa: PLR0913 - a parameter for each option
             "--accept-log", help="Start anew on logs that were re-created, truncated or restored."
         ),
     ] = False,
+    reload: Annotated[
+        bool,
+        typer.Option("--reload", help="Take each new version of the program as it is saved."),
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Run a pipeline until it is stopped.
@@ -49,4 +53,4 @@ def run(  # noqa: PLR0913 - a parameter for each option
         wanted = Options(
             until_idle=until_idle, for_seconds=for_, take_over=take_over, accept_log=accept_log
         )
-        session.run(program, profile, wanted, as_json=json)
+        session.run(program, profile, wanted, as_json=json, reload=reload)

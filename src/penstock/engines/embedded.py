@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from penstock.engines.moving import Place
 from penstock.engines.options import Options
 from penstock.engines.ownership import Ownership
 from penstock.engines.planning import Planning
+from penstock.engines.reloading import Reloaded, Reloading
 from penstock.engines.segment import SegmentRun
 from penstock.engines.sourcing import SourceRun
 from penstock.engines.status import Board
@@ -27,6 +29,7 @@ from penstock.interfaces import Ranged
 
 if TYPE_CHECKING:
     from penstock.engines.spark.session import Cluster
+    from penstock.engines.watching import Watch
     from penstock.home.contracts import Change
     from penstock.interfaces import Source
     from penstock.pipeline import Pipeline
@@ -68,14 +71,30 @@ class Embedded:
         self._profile = profile
         self._options = options or Options()
         self._root = root
+        self._watched: Watch | None = None
         self._cluster: Cluster | None = None
         self._asked = False
+        self._reloading: Reloading | None = None
+        self.successor: Pipeline | None = None
+        """The new version of the program that made this run end, to be run next."""
+        self.begun = False
+        """Whether it has started, so that what stops it then is not the start."""
         self._stop = Stop()
         self._errors: list[BaseException] = []
         self._broken = False
         self._runs: list[SegmentRun] = []
         self._sources: list[SourceRun] = []
         self._polling: list[Thread] = []
+
+    def follow(self, watch: Watch) -> None:
+        """Take new versions of the program while it runs; call it before `run`.
+
+        A segment that stops does not end such a run: an edit may mend it.
+
+        Args:
+            watch: Looks at the program's files.
+        """
+        self._watched = watch
 
     def stop(self) -> None:
         """Ask for an end after the micro-batches under way; safe in a signal handler."""
@@ -95,9 +114,13 @@ class Embedded:
         with ExitStack() as stack:
             systems = stack.enter_context(Systems(self._profile, self._pipeline.name, self._root))
             self._check_ranges(segments)
+            if self._watched is not None:
+                self._reloading = Reloading(
+                    self._watched, segments, self._profile, systems, self.board
+                )
             self._cluster = self._joined(segments, stack)
             self._work(segments, systems)
-        if self._errors:
+        if self._errors and self.successor is None:
             raise self._errors[0]
 
     def _check_ranges(self, segments: Sequence[Segment]) -> None:
@@ -141,6 +164,7 @@ class Embedded:
             )
             beat = self._thread("leases", lambda: ownership.run(self._stop))
             threads = self._start(segments, systems, ownership)
+            self.begun = True
             upkeep = Upkeep(segments, systems, self.board)
             threads.append(self._thread("upkeep", lambda: upkeep.run(self._stop)))
             try:
@@ -178,7 +202,7 @@ class Embedded:
                 systems,
                 self.board,
                 self._stop,
-                Planning(segment, self._options.program, self._options.variant),
+                self._planning(segment),
                 self._options,
                 self._cluster if segment.kind == "topic" else None,
             )
@@ -194,6 +218,9 @@ class Embedded:
 
     def _polls(self, source: Source) -> bool:
         return self._options.sources and (self._options.range is None or isinstance(source, Ranged))
+
+    def _planning(self, segment: Segment) -> Planning:
+        return Planning(segment, self._options.program, self._options.variant)
 
     def _part(self, name: str, part: SegmentRun | SourceRun) -> Thread:
         """Run a segment or source; a fault that is final stops it alone."""
@@ -231,14 +258,36 @@ class Embedded:
                     return
                 if self._ends_by_itself() and idleness.reached():
                     return
+                if self._followed():
+                    return
                 time.sleep(_LOOK)
+
+    def _followed(self) -> bool:
+        """Take a new version of the program, if there is one; whether this run ends for it."""
+        if self._reloading is not None and (found := self._reloading.look()):
+            self._take(found)
+        return self.successor is not None
+
+    def _take(self, found: Reloaded) -> None:
+        """Go on with a new version of the program: at once, or by a run of its own."""
+        stopped = ["something has stopped"] * any(part.stopped for part in self._parts)
+        if why := [*found.why, *stopped]:
+            words = f"taking the new program by forming anew: {'; '.join(why)}"
+            self.board.say("reload", words)
+            self.successor = found.pipeline
+            return
+        segments = {segment.name: segment for segment in found.segments}
+        for run in self._runs:
+            segment = segments[run.place.segment.name]
+            run.take(replace(run.place, segment=segment, planning=self._planning(segment)))
+        self.board.say("reload", "the new program is taken from the next micro-batch on")
 
     def _ends_by_itself(self) -> bool:
         ends = self._options.until_idle or self._options.run_id is not None
         return ends and not any(thread.is_alive() for thread in self._polling)
 
     def _all_stopped(self) -> bool:
-        return all(part.stopped for part in self._parts)
+        return self._reloading is None and all(part.stopped for part in self._parts)
 
     @property
     def _parts(self) -> tuple[SegmentRun | SourceRun, ...]:

@@ -59,17 +59,16 @@ class SegmentRun:
 
     def _work(self) -> None:
         """Work with the partitions held until they change, or wait for some."""
-        name = self.place.segment.name
-        log = self.place.systems.log(self.place.segment)
+        place = self.place
+        name = place.segment.name
+        log = place.systems.log(place.segment)
         try:
             log_id, partitions = log.identity(), [*log.spans(), REPLAY]
         finally:
             log.close()
-        with self.place.systems.home() as home:
-            preparing.recognise(
-                home, self.place.pipeline, name, log_id, accept=self.place.options.accept_log
-            )
-        preparing.register(self.place.segment)
+        with place.systems.home() as home:
+            preparing.recognise(home, place.pipeline, name, log_id, accept=place.options.accept_log)
+        preparing.register(place.segment)
         self._known = partitions
         self._ownership.want(name, partitions, self.interrupt)
         epochs = self._ownership.owned(name, PATIENCE)
@@ -77,7 +76,9 @@ class SegmentRun:
             if holders := self._ownership.holders(name):
                 self._say(State.STANDING_BY, holders)
             return
-        self._moving = Moving(self.place, log_id, epochs)
+        self._moving = Moving(place, log_id, epochs)
+        if self.place is not place:  # another plan came before there was anything to interrupt
+            self._moving.interrupt()
         try:
             self._moving.run()
         finally:
@@ -89,6 +90,15 @@ class SegmentRun:
         self._say(State.STOPPED, reason)
         for lane in self.place.segment.lanes:
             self.place.board.lag(self.place.segment.name, lane.name, None)
+
+    def take(self, place: Place) -> None:
+        """Go on with another plan of the same shape, after the micro-batches under way.
+
+        Args:
+            place: As before but for the segment's plan; from any thread.
+        """
+        self.place = place
+        self.interrupt()
 
     def interrupt(self) -> None:
         """Form anew: the partitions held have changed, or all shall end."""

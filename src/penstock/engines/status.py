@@ -151,16 +151,26 @@ class Board:
         self._lock = Lock()
         self._lanes: dict[tuple[str, str], _LaneMeter] = {}
         self._sources: dict[str, _SourceMeter] = {}
+        self._former: dict[Any, Any] = {}
 
     def add_lane(self, segment: str, lane: str) -> None:
         """Show a lane from now on."""
         with self._lock:
-            self._lanes[segment, lane] = _LaneMeter()
+            self._lanes[segment, lane] = self._former.pop((segment, lane), None) or _LaneMeter()
+            self._lanes[segment, lane].enter(State.STARTING, "")
 
     def add_source(self, landing: str, describe: str) -> None:
         """Show a source from now on."""
         with self._lock:
-            self._sources[landing] = _SourceMeter(describe)
+            self._sources[landing] = self._former.pop(landing, None) or _SourceMeter(describe)
+            self._sources[landing].describe = describe
+            self._sources[landing].enter(State.STARTING, "")
+
+    def begin_anew(self) -> None:
+        """Show nothing until it is added again; what is, keeps its counts."""
+        with self._lock:
+            self._former = self._former | self._lanes | self._sources
+            self._lanes, self._sources = {}, {}
 
     def say(self, name: str, message: str, level: str = "info", **fields: object) -> None:
         """Pass an event to the listener."""

@@ -48,7 +48,7 @@ class Systems:
     def __init__(self, profile: Profile, pipeline: str, root: Path = ROOT) -> None:
         _check(profile)
         self._profile = profile
-        self._pipeline = pipeline
+        self.pipeline = pipeline
         self._server = embedded.EmbeddedPostgresql(root)
         self._server_url = ""
         self._stack = ExitStack()
@@ -142,7 +142,7 @@ class Systems:
             from penstock.logs import kafka
 
             return kafka.open_topic(
-                self.log_url, name, partitions, retention, pipeline=self._pipeline
+                self.log_url, name, partitions, retention, pipeline=self.pipeline
             )
         from penstock.logs import postgresql
 
@@ -181,7 +181,7 @@ class Systems:
         """Open the landing that a segment reads and its source fills."""
         from penstock.logs import postgresql as logs
 
-        return logs.open_landing(self.home_url, self._pipeline, segment.name, segment.retention)
+        return logs.open_landing(self.home_url, self.pipeline, segment.name, segment.retention)
 
     def sink(self, lane: Lane, key: LaneKey) -> Sink:
         """Make the sink of a lane; nothing is dialled yet.

@@ -79,6 +79,15 @@ def changes(cursor: Cursor, pipeline: str, segments: Sequence[Segment]) -> list[
     return found
 
 
+def verify(cursor: Cursor, pipeline: str, segments: Sequence[Segment]) -> list[Change]:
+    """Find a program's changes as `changes` does; raises `ContractError` when one breaks."""
+    found = changes(cursor, pipeline, segments)
+    broken = [_complaint(change) for change in found if change.breaking]
+    if broken:
+        raise ContractError("\n".join(broken))
+    return found
+
+
 def admit(cursor: Cursor, pipeline: str, segments: Sequence[Segment]) -> list[Change]:
     """Keep a program's contracts as the versions that later ones are compared with.
 
@@ -94,10 +103,7 @@ def admit(cursor: Cursor, pipeline: str, segments: Sequence[Segment]) -> list[Ch
         ContractError: A change would break readers or stored rows; nothing is kept then.
     """
     cursor.execute("SELECT pg_advisory_xact_lock(hashtext('penstock contracts'))")
-    found = changes(cursor, pipeline, segments)
-    broken = [_complaint(change) for change in found if change.breaking]
-    if broken:
-        raise ContractError("\n".join(broken))
+    found = verify(cursor, pipeline, segments)
     cursor.executemany(
         "INSERT INTO penstock.contracts (pipeline, name, version, fingerprint, contract)"
         " VALUES (%s, %s, %s, %s, %s)",

@@ -34,6 +34,11 @@ def digest(parts: Iterator[str]) -> str:
     return hashed.hexdigest()[:16]
 
 
+def code(value: Any) -> Iterator[str]:
+    """Yield the user's code that a value is made of, or refers to."""
+    yield from _value(value, {})
+
+
 def step(transform: Transform) -> Iterator[str]:
     """Yield what a step's results depend on."""
     yield type(transform).__name__
