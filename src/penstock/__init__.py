@@ -17,7 +17,9 @@ if TYPE_CHECKING:
         Range,
         Text,
         born,
+        detokenise,
         key,
+        masked,
     )
     from penstock.pipeline import Pipeline, Retention, env
     from penstock.sources.chains import Cursors, Links
@@ -53,8 +55,10 @@ __all__ = [
     "Since",
     "Text",
     "born",
+    "detokenise",
     "env",
     "key",
+    "masked",
 ]
 
 _ELSEWHERE = {

@@ -21,6 +21,10 @@ CUT_OFF = ("cut-off", "true")
 """Header of a landed response whose connection broke before its end: a dead letter for sure."""
 
 
+WITHHELD = ("withheld", "masked fields")
+"""Header of a dead letter's record that was rewritten, since its contract has masked fields."""
+
+
 @dataclass(frozen=True, order=True)
 class Position:
     """Names a record for ever: `index` counts the rows that one log record gives.

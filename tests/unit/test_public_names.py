@@ -33,8 +33,10 @@ def test_the_public_names() -> None:
         "Since",
         "Text",
         "born",
+        "detokenise",
         "env",
         "key",
+        "masked",
     ]
     for name in penstock.__all__:
         assert getattr(penstock, name) is getattr(penstock, name)

@@ -23,16 +23,23 @@ def opened(profile_name: str) -> Iterator[Home]:
         Refused: Nothing has run here yet.
         Unavailable: Home is away.
     """
+    with entered(profile_name, "") as systems, systems.home("command") as home:
+        yield home
+
+
+@contextmanager
+def entered(profile_name: str, pipeline: str) -> Iterator[Systems]:
+    """Enter a profile's systems, where something has run already; raises as `opened` does."""
     settings = profile.load(name=profile_name)
     data = options.data()
-    systems = Systems(settings, "", data)
+    systems = Systems(settings, pipeline, data)
     if systems.uses_embedded and not data.exists():
         raise Refused(
             f"nothing has run in {Path.cwd()}: it has no {data} folder. Go to the folder of the "
             "program, or name a profile with --profile"
         )
-    with systems, systems.home("command") as home:
-        yield home
+    with systems:
+        yield systems
 
 
 def only_pipeline(home: Home, asked: str | None) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from penstock.cli import options
 from penstock.cli.findings import Finding, looked_at, refusal
+from penstock.contract import masking
 from penstock.engines.systems import Systems
 from penstock.errors import PenstockError
 from penstock.plan import LOG_STORE
@@ -89,6 +90,7 @@ def _inquiry(cluster: Cluster, systems: Systems, read: Sequence[Segment]) -> Inq
             if lane.store != LOG_STORE
         },
         advertised,
+        {name: key for one in read for name, key in masking.keys(one.spec).items()},
     )
 
 

@@ -88,9 +88,11 @@ def preview(
 
         declared = programs.load(program)
         segments = plan.compile(declared, formats.codecs(profiles.load(name=profile)))
-        with at_home.opened(profile) as home, home.transaction() as cursor:
-            selection = chosen.selection(cursor, declared.name)
-            batches = replays.preview(cursor, selection, most=limit)
+        with at_home.entered(profile, declared.name) as systems:
+            with systems.home("command") as home, home.transaction() as cursor:
+                selection = chosen.selection(cursor, declared.name)
+                batches = replays.preview(cursor, selection, most=limit)
+            batches = previews.whole(systems, segments, batches)
         results = previews.run(segments, batches)
         output.answer(previews.document(results), previews.drawn(results), as_json=json)
 

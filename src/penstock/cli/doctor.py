@@ -15,7 +15,7 @@ from penstock.cli import options
 from penstock.cli.findings import Finding, looked_at, refusal
 from penstock.engines.systems import Systems
 from penstock.errors import PenstockError, Refused, Unavailable
-from penstock.home import contracts, identities, leases
+from penstock.home import contracts, identities, leases, mask_keys
 from penstock.logs import tables
 from penstock.postgresql import connection
 from penstock.profile import JSON
@@ -89,6 +89,7 @@ def _home(systems: Systems, declared: Pipeline, segments: tuple[Segment, ...]) -
         with systems.home("check") as home, home.transaction() as cursor:
             held = {str(holder) for holder in leases.holders(cursor, declared.name)}
             changes = contracts.changes(cursor, declared.name, segments)
+            keys = mask_keys.changed(cursor, declared.name, segments)
     except PenstockError as error:
         yield refusal("home", error)
         return
@@ -96,6 +97,7 @@ def _home(systems: Systems, declared: Pipeline, segments: tuple[Segment, ...]) -
     for holder in sorted(held):
         yield Finding("leases", "change", f"held by {holder}; a run would stand by")
     yield from map(_contract, changes)
+    yield from (Finding("masks", "refused", words) for words in keys)
 
 
 def _contract(change: contracts.Change) -> Finding:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from penstock.cli import drawing, letters, text
+from penstock.engines import rereading
 from penstock.errors import PlanFailed
+from penstock.plan.withhold import is_withheld
 from penstock.records import ROW_COLUMNS
 
 if TYPE_CHECKING:
     import polars as pl
     from rich.console import RenderableType
 
+    from penstock.engines.systems import Systems
     from penstock.plan import MicroBatch, Segment
     from penstock.records import Letter
 
@@ -39,6 +43,25 @@ class Preview:
     rows: Mapping[str, pl.DataFrame]
     failing: Sequence[Letter]
     error: str = ""
+
+
+def whole(
+    systems: Systems, segments: Iterable[Segment], batches: Mapping[str, MicroBatch]
+) -> dict[str, MicroBatch]:
+    """Read what letters have withheld from the logs, as a replay does."""
+    known = {segment.name: segment for segment in segments}
+    return {
+        name: _whole(systems, known[name], batch) if name in known else batch
+        for name, batch in batches.items()
+    }
+
+
+def _whole(systems: Systems, segment: Segment, batch: MicroBatch) -> MicroBatch:
+    if not is_withheld(batch.records).any():
+        return batch
+    unchanged = replace(segment, retention=None, partitions=None)
+    with closing(systems.log(unchanged)) as log:
+        return rereading.whole(log, batch)
 
 
 def run(segments: Iterable[Segment], batches: Mapping[str, MicroBatch]) -> list[Preview]:

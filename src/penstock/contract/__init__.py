@@ -8,8 +8,10 @@ from penstock.contract.decode import Decoded, Failure, decode
 from penstock.contract.encode import encode
 from penstock.contract.fit import Misfit, fit
 from penstock.contract.keys import decode_key, encode_key
+from penstock.contract.masks import masked
 from penstock.contract.spec import ContractSpec, spec
 from penstock.contract.synthetic import synthetic
+from penstock.contract.tokens import detokenise
 from penstock.contract.types import Field
 
 __all__ = [
@@ -33,10 +35,12 @@ __all__ = [
     "compare",
     "decode",
     "decode_key",
+    "detokenise",
     "encode",
     "encode_key",
     "fit",
     "key",
+    "masked",
     "spec",
     "synthetic",
     "validate",

@@ -63,8 +63,28 @@ def _field(path: str, was: dict[str, Any], now: dict[str, Any], changes: Changes
         if was[mark] != now[mark]:
             verb = "becomes" if now[mark] else "is no longer"
             changes.breaking.append(f"{path} {verb} {mark}")
+    _mask(path, was.get("mask"), now.get("mask"), changes)
     _slot(path, was, now, changes)
     _type(path, was["type"], now["type"], changes)
+
+
+def _mask(
+    path: str, was: dict[str, Any] | None, now: dict[str, Any] | None, changes: Changes
+) -> None:
+    """Compare how values are masked that are masked already; others are the reader's business."""
+    before, after = (one if one and one["done"] else None for one in (was, now))
+    if before == after:
+        return
+    ways = [f"masked by {one['way']}" if one else "not masked" for one in (before, after)]
+    if ways[0] != ways[1]:
+        changes.breaking.append(f"{path} was {ways[0]} and is {ways[1]}: older rows are unlike it")
+    elif before and after and before["key"] != after["key"]:
+        changes.compatible.append(
+            f"{path} is masked with {after['key']}, no longer with {before['key']}: "
+            "older values do not join with newer ones"
+        )
+    else:
+        changes.compatible.append(f"{path} keeps other ends of what it masks")
 
 
 def _slot(path: str, was: dict[str, Any], now: dict[str, Any], changes: Changes) -> None:

@@ -30,6 +30,8 @@ PLAIN: dict[str, dict[str, Any]] = {
     "datetime": {"type": "string", "format": "date-time"},
     "bytes": {"type": "string", "contentEncoding": "base64"},
 }
+MASKED = "x-penstock-masked"
+"""Tells readers of a schema in which way a field's values are masked."""
 BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
 
@@ -44,9 +46,14 @@ def json_schema(spec: ContractSpec) -> dict[str, Any]:
 def _object(fields: tuple[Field, ...]) -> dict[str, Any]:
     return {
         "type": "object",
-        "properties": {f.json_name: _slot(f.type, f.nullable, f.constraints) for f in fields},
+        "properties": {f.json_name: _property(f) for f in fields},
         "required": [f.json_name for f in fields if not f.nullable and not f.is_born],
     }
+
+
+def _property(field: Field) -> dict[str, Any]:
+    schema = _slot(field.type, field.nullable, field.constraints)
+    return schema | {MASKED: field.mask.way} if field.mask and field.is_masked else schema
 
 
 def _slot(type: Type, nullable: bool, constraints: tuple[Constraint, ...]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ import polars as pl
 
 from penstock.contract.constraints import Check, Constraint
 from penstock.contract.declare import Contract, Digits, Mark, Name, TextMark
+from penstock.contract.masks import Mask, is_open, keeps_keys, mask_field
 from penstock.contract.types import (
     BoolType,
     BytesType,
@@ -104,6 +105,18 @@ class ContractSpec:
         text = json.dumps(self.to_json(), sort_keys=True) + "".join(_codes(self.fields))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    @cached_property
+    def masks(self) -> bool:
+        """Whether records that come must be masked."""
+        return any(map(is_open, self.fields))
+
+    @cached_property
+    def masked(self) -> ContractSpec:
+        """The contract of the same records once they are masked; itself when there is no mask."""
+        if not self.masks:
+            return self
+        return replace(self, fields=tuple(map(mask_field, self.fields)))
+
     def to_json(self) -> dict[str, Any]:
         """The contract as plain data, as home stores it; see `compare`."""
         return {"name": self.name, "fields": [f.to_json() for f in self.fields]}
@@ -172,7 +185,7 @@ class _Reader:
             self._fail("begins with _, as Penstock's own columns do; rename the field")
         if not name.isidentifier():
             self._fail('is no Python name; rename it and give its JSON name by ps.Name("…")')
-        kind = self._mark(name)
+        kind, on_the_right = self._mark(name)
         type_, nullable, marks = self._type(hint)
         field = Field(
             name=name,
@@ -182,6 +195,7 @@ class _Reader:
             constraints=self._constraints(type_, marks),
             is_key=kind == "key",
             is_born=kind == "born",
+            mask=self._mask(type_, [*marks, *on_the_right]),
         )
         self._check_marks(field)
         return field
@@ -195,11 +209,13 @@ class _Reader:
             )
         return given
 
-    def _mark(self, name: str) -> str:
-        """Return `key`, `born` or nothing."""
+    def _mark(self, name: str) -> tuple[str, list[Mask]]:
+        """Return `key`, `born` or nothing, and the mask that stands there instead."""
         value = getattr(self.contract, name, None)
+        if isinstance(value, Mask):
+            return "", [value]
         if value is None or isinstance(value, Mark):
-            return value.kind if value else ""
+            return (value.kind if value else ""), []
         return self._fail(
             f"has the value {value!r}, but fields have no defaults; write `| None` for a field "
             "that may be missing"
@@ -213,8 +229,24 @@ class _Reader:
                 f"is in the key, but {field.type.words} cannot be a key; use a str, int, UUID, "
                 "date, datetime or Decimal"
             )
+        if field.is_key and not keeps_keys(field):
+            self._fail(
+                f"is in the key, but {field.mask.way} makes different keys equal; "  # type: ignore[union-attr]
+                "mask it by hash or tokenise"
+            )
+        if field.is_born and field.mask:
+            self._fail("is marked born(), which nobody may hide: remove its mask")
         if field.is_born and (not isinstance(field.type, DatetimeType) or field.nullable):
             self._fail("is marked born(); its type must be `datetime`, not nullable")
+
+    def _mask(self, type_: Type, marks: list[Any]) -> Mask | None:
+        found = [mark for mark in marks if isinstance(mark, Mask)]
+        if len(found) > 1:
+            self._fail("has two masks: keep one")
+        for mask in found:
+            if reason := mask.wrong(type_):
+                self._fail(reason)
+        return found[0] if found else None
 
     def _constraints(self, type_: Type, marks: list[Any]) -> tuple[Constraint, ...]:
         for mark in marks:
@@ -309,6 +341,11 @@ class _Reader:
 
     def _list(self, hint: Any) -> Type:
         element, nullable, marks = self._type(hint)
+        if any(isinstance(mark, Mask) for mark in marks):
+            self._fail(
+                "has a mask on the elements of its list; put it on the field, "
+                "Annotated[list[...], ps.masked(...)]: it masks each element"
+            )
         return ListType(element, nullable, self._constraints(element, marks))
 
     def _nested(self, contract: type[Contract]) -> Type:

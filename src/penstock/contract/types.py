@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from penstock.contract.constraints import Constraint
+    from penstock.contract.masks import Mask
 
 
 @dataclass(frozen=True)
@@ -218,6 +219,8 @@ class Field:
         constraints: What a value must obey beyond its type.
         is_key: Whether the field is part of the key.
         is_born: Whether the field tells when the record was first seen.
+        mask: How its values are masked.
+        is_masked: Whether they are masked already.
     """
 
     name: str
@@ -227,9 +230,12 @@ class Field:
     constraints: tuple[Constraint, ...] = ()
     is_key: bool = False
     is_born: bool = False
+    mask: Mask | None = None
+    is_masked: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The field as plain data, as home stores it."""
+        mask = self.mask and {"mask": {**self.mask.to_json(), "done": self.is_masked}}
         return {
             "name": self.name,
             "json_name": self.json_name,
@@ -238,4 +244,5 @@ class Field:
             "constraints": [{**c.to_json(), "rule": c.rule} for c in self.constraints],
             "key": self.is_key,
             "born": self.is_born,
+            **(mask or {}),
         }

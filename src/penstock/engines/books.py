@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from penstock.home.database import Home
+    from penstock.plan import Segment
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,13 @@ class Books:
     """
 
     def __init__(
-        self, home: Home, pipeline: str, log_id: str, segment: str, epochs: Mapping[int, int]
+        self, home: Home, pipeline: str, log_id: str, segment: Segment, epochs: Mapping[int, int]
     ) -> None:
         self._home = home
         self._pipeline = pipeline
         self._log_id = log_id
-        self._segment = segment
+        self._segment = segment.name
+        self._withhold = segment.plan.withhold
         self._epochs = epochs
 
     def key(self, lane: str, partition: int) -> LaneKey:
@@ -103,14 +105,17 @@ class Books:
     ) -> None:
         """Keep dead letters; what was recorded of the batch for these lanes before is replaced.
 
+        Of the records they are about, nothing is kept that the plan masks.
+
         Args:
             batch: The open batch.
             lanes: The lanes that are about to commit it.
             dead: Their letters.
             records: The batch's records that these are about.
         """
+        kept = records if REPLAY in batch.spans else self._withhold(letters.about(records, dead))
         with self._home.transaction() as cursor:
-            letters.record(cursor, batch, lanes, dead, records)
+            letters.record(cursor, batch, lanes, dead, kept)
 
     def enter(self, moved: Sequence[Moved], holds_rows: Callable[[str], bool]) -> None:
         """Make the ledger agree with what the stores hold, as claimed.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from penstock.engines.rereading import whole
 from penstock.interfaces import Log
 from penstock.plan import REPLAY, MicroBatch
 from penstock.records import Limits, LogBatch, Span
@@ -57,7 +58,7 @@ class Feed:
         """Read dead letters that were sent back, as of the last look; None when there are none."""
         if REPLAY not in starts or self.ends.get(REPLAY, 0) <= starts[REPLAY]:
             return None
-        return self._prepared(self._replays.read(starts[REPLAY], limits))
+        return self._replayed(self._replays.read(starts[REPLAY], limits))
 
     def oldest(self) -> dict[int, int]:
         """The oldest offsets that the log keeps."""
@@ -81,7 +82,7 @@ class Feed:
     def reread(self, spans: Mapping[int, Span]) -> MicroBatch:
         """Read exactly these spans."""
         if REPLAY in spans:
-            return self._prepared(self._replays.reread(spans[REPLAY]))
+            return self._replayed(self._replays.reread(spans[REPLAY]))
         return self._stamped(self._log.reread(spans))
 
     def wait(self, starts: Mapping[int, int], timeout: float) -> None:
@@ -112,6 +113,9 @@ class Feed:
         bases = pl.Series([self.bases[p] for p in range(len(self.bases))], dtype=pl.Int64)
         order = (bases.gather(partitions) + found.records["offset"]).alias("order")
         return self._prepared(MicroBatch(spans, found.records.hstack([order])))
+
+    def _replayed(self, batch: MicroBatch) -> MicroBatch:
+        return self._prepared(whole(self._log, batch))
 
     def _prepared(self, batch: MicroBatch) -> MicroBatch:
         self._codec.prepare(batch.records)

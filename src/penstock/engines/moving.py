@@ -279,7 +279,7 @@ class Moving:
             with self._changed:
                 self._feeds.append(feed)
             opening, closing = (
-                Books(home, place.pipeline, self._log_id, place.segment.name, self._epochs)
+                Books(home, place.pipeline, self._log_id, place.segment, self._epochs)
                 for home in homes[1:]
             )
             yield Desk(feed, opening, closing, self._desk)

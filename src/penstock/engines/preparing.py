@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from penstock import plan
 from penstock.errors import CheckError, ContractError
-from penstock.home import contracts, identities, programs
+from penstock.home import contracts, identities, mask_keys, programs
 from penstock.serdes.formats import codecs
 
 if TYPE_CHECKING:
@@ -65,9 +65,10 @@ def admit(home: Home, pipeline: str, segments: Sequence[Segment]) -> list[Change
     """Compare the contracts with those of the last start, and say which lanes there are now.
 
     Raises:
-        ContractError: A change would break readers or stored rows.
+        ContractError: A change would break readers or stored rows, or a mask's key is another.
     """
     with home.transaction() as cursor:
+        mask_keys.admit(cursor, pipeline, segments)
         changed = contracts.admit(cursor, pipeline, segments)
         programs.register(cursor, pipeline, segments)
     return changed

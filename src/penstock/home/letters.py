@@ -154,12 +154,7 @@ _FORGET = """
 def _keep(
     cursor: Cursor, batch: OpenBatch, records: pl.DataFrame, letters: Sequence[Letter]
 ) -> None:
-    wanted = pl.DataFrame(
-        list({(letter.position.partition, letter.position.offset) for letter in letters}),
-        schema={"partition": pl.Int32, "offset": pl.Int64},
-        orient="row",
-    )
-    for chunk in _chunks(records.join(wanted, on=["partition", "offset"], how="semi")):
+    for chunk in _chunks(about(records, letters)):
         cursor.execute(
             "INSERT INTO penstock.payloads (pipeline, log_id, partition,"
             ' "offset", key, value, headers, born, order_stamp) SELECT %s, %s, given.*'
@@ -174,6 +169,16 @@ def _keep(
                 ),
             ],
         )
+
+
+def about(records: pl.DataFrame, letters: Sequence[Letter]) -> pl.DataFrame:
+    """Keep the records that letters are about."""
+    wanted = pl.DataFrame(
+        list({(letter.position.partition, letter.position.offset) for letter in letters}),
+        schema={"partition": pl.Int32, "offset": pl.Int64},
+        orient="row",
+    )
+    return records.join(wanted, on=["partition", "offset"], how="semi")
 
 
 def _chunks(records: pl.DataFrame) -> Iterator[pl.DataFrame]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from penstock.contract import Contract, ContractSpec, spec
+from penstock.contract.masks import keeps_keys
 from penstock.contract.spec import KEYLESS
 from penstock.interfaces import Framing
 from penstock.pipeline import names
@@ -153,8 +154,8 @@ class Stream:
             DeclarationError: `fn` does not take one frame, or `contract` is no contract.
         """
         site = caller()
-        shape = _spec(site, contract)
-        return self._step(site, Map(site, self.node.spec, shape, fn), shape.key)
+        shape = _rows_spec(site, contract)
+        return self._step(site, Map(site, self.node.rows, shape, fn), shape.key)
 
     def filter(self, condition: pl.Expr) -> Stream:
         """Keep the rows for which a condition is true; null counts as false.
@@ -169,7 +170,7 @@ class Stream:
             DeclarationError: It is no condition over columns that the contract has.
         """
         site = caller()
-        return self._step(site, Filter(site, self.node.spec, condition), self.node.key)
+        return self._step(site, Filter(site, self.node.rows, condition), self.node.key)
 
     def explode(self, field: str, contract: type[Contract]) -> Stream:
         """Make a row of each element of a list; an empty list gives no row.
@@ -182,8 +183,8 @@ class Stream:
             DeclarationError: There is no such list, or the contracts differ elsewhere.
         """
         site = caller()
-        shape = _spec(site, contract)
-        return self._step(site, Explode(site, self.node.spec, shape, field), shape.key)
+        shape = _rows_spec(site, contract)
+        return self._step(site, Explode(site, self.node.rows, shape, field), shape.key)
 
     def topic(
         self,
@@ -210,8 +211,8 @@ class Stream:
                 f"topic {name!r} cannot have {partitions!r} partitions; "
                 f"write a number from 1 to {_MOST_PARTITIONS}"
             )
-        columns = self.node.key if key is None else _key(site, self.node.spec, key)
-        node = TopicNode(self.node.spec, columns, site, name, self.node, partitions, retention)
+        columns = self.node.key if key is None else _key(site, self.node.rows, key)
+        node = TopicNode(self.node.rows, columns, site, name, self.node, partitions, retention)
         self.pipeline._add_log(node)
         return Stream(self.pipeline, node)
 
@@ -233,7 +234,7 @@ class Stream:
         if mode not in ("upsert", "append", None):
             raise site.error(f"a sink's mode is 'upsert' or 'append', not {mode!r}")
         node = self.node
-        self.pipeline._add_sink(SinkNode(node.spec, node.key, site, node, table, store, mode))
+        self.pipeline._add_sink(SinkNode(node.rows, node.key, site, node, table, store, mode))
 
     def _step(self, site: Site, transform: Transform, key: tuple[str, ...]) -> Stream:
         return Stream(self.pipeline, StepNode(transform.output, key, site, self.node, transform))
@@ -243,6 +244,18 @@ def _spec(site: Site, contract: type[Contract]) -> ContractSpec:
     if not (isinstance(contract, type) and issubclass(contract, Contract)):
         raise site.error(f"{contract!r} is no contract; write a class that derives ps.Contract")
     return spec(contract)
+
+
+def _rows_spec(site: Site, contract: type[Contract]) -> ContractSpec:
+    """Read the contract of what a step gives: it was masked before, or never will be."""
+    shape = _spec(site, contract)
+    if shape.masks:
+        raise site.error(
+            f"{shape.name} has masked fields, but it is what a step gives, and steps see only "
+            "masked rows; put ps.masked(...) on the contract of the source or topic that is read, "
+            "and here the type of what is masked: mostly `str`"
+        )
+    return shape
 
 
 def _key(site: Site, shape: ContractSpec, key: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -261,6 +274,11 @@ def _key(site: Site, shape: ContractSpec, key: str | Sequence[str] | None) -> tu
             raise site.error(
                 f"{shape.name}.{column} may be null, so it cannot be a key; "
                 "declare it without `| None`"
+            )
+        if not keeps_keys(fields[column]):
+            raise site.error(
+                f"{shape.name}.{column} is masked so that different values become equal, so it "
+                "cannot be a key; mask it by hash or tokenise"
             )
         if isinstance(fields[column].type, KEYLESS):
             raise site.error(

@@ -20,7 +20,7 @@ class Node:
     """One step of a pipeline; two nodes are the same only if they are one object.
 
     Args:
-        spec: The contract of the rows that leave it.
+        spec: The contract of the rows that leave it; of a log, that of its records.
         key: Key columns of these rows; empty without a key.
         site: Where it was declared.
     """
@@ -28,6 +28,11 @@ class Node:
     spec: ContractSpec
     key: tuple[str, ...]
     site: Site
+
+    @property
+    def rows(self) -> ContractSpec:
+        """The contract of the rows that go on from here: what is to be masked is."""
+        return self.spec.masked
 
 
 @dataclass(frozen=True, eq=False)

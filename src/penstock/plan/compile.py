@@ -178,7 +178,7 @@ def _check_upsert(log: LogNode, end: SinkNode) -> None:
             f"{what} by {_names(end.key)}, but the topic {log.name!r} declared at {log.site} "
             f"has no key; give it key={_names(end.key)}, {append}"
         )
-    topic, rows = log.spec.polars, end.spec.polars
+    topic, rows = log.spec.masked.polars, end.spec.polars
     if log.key != end.key or [topic[name] for name in log.key] != [rows[name] for name in end.key]:
         raise end.site.error(
             f"{what} by {_names(end.key)}, but its topic {log.name!r} is keyed by "

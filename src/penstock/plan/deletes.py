@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from penstock.contract import ContractSpec, decode
+from penstock.contract import ContractSpec, decode, masking
 from penstock.contract.types import BoolType, IntType
 from penstock.records import Cause
 
@@ -59,7 +59,8 @@ def read(spec: ContractSpec, key: tuple[str, ...], records: pl.DataFrame) -> Del
         cause = Cause("delete", f"{UNREADABLE}: {why.rule}", why.field or name, why.value)
         failures.append((rows[failure.row], cause))
     good = rows[decoded.rows["_row"]]
-    return Deletes(decoded.rows.select(key), good, sorted(failures, key=lambda f: f[0]))
+    told = [(row, masking.cause(spec, why)) for row, why in sorted(failures, key=lambda f: f[0])]
+    return Deletes(masking.mask(shape, decoded.rows.select(key)), good, told)
 
 
 def _document(shape: ContractSpec, key: bytes | None) -> bytes | None:

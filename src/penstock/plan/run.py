@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from penstock.errors import PlanFailed
+from penstock.contract import masking
+from penstock.errors import PlanFailed, ProfileError
 from penstock.interfaces import Framing
 from penstock.plan import fingerprint, rowwise
 from penstock.plan.model import Lane, LaneOutcome, MicroBatch, Outcome
 from penstock.plan.walk import Run
+from penstock.plan.withhold import withhold
 from penstock.records import Letter
 from penstock.serdes.codec import PLAIN_JSON, Codec
 from penstock.transforms import Computation, Explode, Filter, Map, Transform
@@ -75,6 +77,11 @@ class Plan:
         return fingerprint.digest(self._parts())
 
     @cached_property
+    def rows(self) -> ContractSpec:
+        """The contract of the rows at the root: as decoded, then masked."""
+        return self.spec.masked
+
+    @cached_property
     def lanes(self) -> tuple[Lane, ...]:
         """All lanes of the segment."""
         return tuple(self.root.all_lanes())
@@ -105,8 +112,16 @@ class Plan:
             letters += outcome.letters
         return Outcome(done, letters)
 
+    def withhold(self, records: pl.DataFrame) -> pl.DataFrame:
+        """Rewrite records of the log for their dead letters, where fields are masked."""
+        return withhold(self.spec, self.framing, self.key, records)
+
     def check(self) -> list[str]:
         """Run maps, filters and constraints on made-up rows; return what is wrong, one by one."""
+        try:
+            masking.keys(self.spec)
+        except ProfileError as error:
+            return [str(error)]
         steps = map(rowwise.check, self._computations())
         contracts = dict.fromkeys([self.spec, *(step.output for step in self.root.steps())])
         rules = map(rowwise.check_rules, contracts)

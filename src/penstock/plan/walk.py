@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from penstock.contract import ContractSpec, validate
+from penstock.contract import ContractSpec, masking, validate
 from penstock.plan import deletes, indexes, isolate, replays
 from penstock.plan.model import REPLAY, Lane, LaneOutcome, Outcome, row_schema
+from penstock.plan.withhold import is_withheld
 from penstock.records import CUT_OFF, WHOLE, Cause, Counts, Letter, Position, Span
 from penstock.transforms import Computation, Explode, Filter, Map, Transform
 from penstock.transforms.explode import MOST
@@ -29,6 +30,7 @@ Tally = Mapping[int, Counts]
 
 _TOO_MANY = Cause("explode", f"a value with {MOST} records or more cannot be exploded further")
 _CUT_OFF = Cause("decode", "the connection broke before the answer's end")
+_GONE = Cause("decode", "its letter kept no masked field, and the log no longer holds the record")
 _NO_DELETES = Cause("delete", "a delete, for a lane that does not take deletes of this topic")
 
 
@@ -73,8 +75,11 @@ class Run:
     def outcome(self) -> Outcome:
         """Do it."""
         self.records = self.records.with_row_index("_row")
+        aside = self._set_aside()
         deleted = self.records.filter(pl.col("value").is_null())
-        self._walk(self.plan.root, self._decoded())
+        if aside:
+            deleted = deleted.filter(~pl.col("_row").is_in(list(aside)))
+        self._walk(self.plan.root, self._decoded(aside))
         if deleted.height:
             self._delete(deleted)
         if self.gone.height:
@@ -93,16 +98,26 @@ class Run:
 
     # --- from records to rows ------------------------------------------------------------------
 
-    def _decoded(self) -> Rows:
-        spec, tally = self.plan.spec, self._read()
+    def _set_aside(self) -> dict[int, Cause]:
+        """Row numbers of what is not to be decoded: not whole, or rewritten in its letter."""
+        found = dict.fromkeys(_cut_off(self.records), _CUT_OFF)
+        if REPLAY in self.spans:
+            withheld = self.records["_row"].filter(is_withheld(self.records))
+            found.update(dict.fromkeys(withheld.to_list(), _GONE))
+        return found
+
+    def _decoded(self, aside: Mapping[int, Cause]) -> Rows:
+        tally = self._read()
         present = self.records
         if present["value"].null_count():
             present = present.filter(pl.col("value").is_not_null())
-        present, cut = _without_cut_off(present)
+        if aside:
+            present = present.filter(~pl.col("_row").is_in(list(aside)))
         numbers = present["_row"]
         data, at, dead = self._selected(*self._limited(*self._rows_of(present)))
-        dead = [*dead, *((row, WHOLE, _CUT_OFF) for row in cut)]
-        tally = self._add(tally, "expanded", pl.concat([numbers, cut]), -1)
+        dead = [*dead, *((row, WHOLE, cause) for row, cause in aside.items())]
+        left = pl.Series(list(aside), dtype=pl.UInt32)
+        tally = self._add(tally, "expanded", pl.concat([numbers, left]), -1)
         tally = self._add(tally, "expanded", at["_row"])
         if self.gone.height:
             tally = self._add(tally, "expanded", self.gone["_row"])
@@ -110,9 +125,18 @@ class Run:
             tally, "expanded", pl.Series([row for row, _, _ in dead], dtype=pl.UInt32)
         )
         tally = self._die(dead, self.plan.root.reach & self.wanted, tally)
-        return Rows(self._born(spec, data, at), at, tally)
+        return Rows(self._born(self.plan.rows, data, at), at, tally)
 
     def _rows_of(self, records: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, Dead]:
+        """Decode, and mask what shall not be seen: nothing raw comes further than this."""
+        data, at, dead = self._decoded_rows(records)
+        spec = self.plan.spec
+        if not spec.masks:
+            return data, at, dead
+        masked = [(row, index, masking.cause(spec, cause)) for row, index, cause in dead]
+        return masking.mask(spec, data), at, masked
+
+    def _decoded_rows(self, records: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, Dead]:
         spec, framing, numbers = self.plan.spec, self.plan.framing, records["_row"]
         if REPLAY in self.spans:
             data, at, self.gone, dead = replays.decoded(self.plan, records)
@@ -256,7 +280,7 @@ class Run:
 
     def _takes_deletes(self, lane: Lane) -> bool:
         key = self.plan.key
-        types = [self.plan.spec.polars[name] for name in key]
+        types = [self.plan.rows.polars[name] for name in key]
         return lane.key == key != () and types == [lane.spec.polars[name] for name in key]
 
     def _merged(
@@ -322,11 +346,11 @@ class Run:
         return dict(counts.iter_rows())
 
 
-def _without_cut_off(records: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
-    """Set aside the row numbers of what is not whole, even if its beginning can be read."""
+def _cut_off(records: pl.DataFrame) -> list[int]:
+    """Row numbers of what is not whole, even if its beginning can be read."""
     if records["headers"].null_count() == records.height:
-        return records, records["_row"].clear()
+        return []
     name, value = CUT_OFF
     mark = json.dumps([name, base64.b64encode(value.encode()).decode()]).encode()
-    cut = records["headers"].bin.contains(mark).fill_null(False)
-    return records.filter(~cut), records["_row"].filter(cut)
+    cut = records["headers"].bin.contains(mark) & records["value"].is_not_null()
+    return records["_row"].filter(cut.fill_null(False)).to_list()

@@ -49,7 +49,7 @@ class DeadLetter:
         position: Where in this log.
         lanes: The lanes that it is dead for.
         cause: Why.
-        value: The bytes of the log record; None for a delete.
+        value: The bytes of the log record; None for a delete. Of masked fields nothing is in it.
     """
 
     log: str
@@ -229,7 +229,8 @@ class _Run:
     def _keep_letters(self, segment: Segment, batch: MicroBatch, outcome: Outcome) -> None:
         if not outcome.letters:
             return
-        columns = batch.records.select("partition", "offset", "value")
+        kept = segment.plan.withhold(batch.records)
+        columns = kept.select("partition", "offset", "value")
         values = {(p, o): value for p, o, value in columns.iter_rows()}
         for letter in outcome.letters:
             at = letter.position
@@ -240,7 +241,7 @@ class _Run:
 def _of_stream(stream: Stream) -> tuple[Segment, ...]:
     """Compile a stream as if a table were at its end."""
     node = stream.node
-    end = SinkNode(node.spec, node.key, node.site, node, _STREAM, "testing", "append")
+    end = SinkNode(node.rows, node.key, node.site, node, _STREAM, "testing", "append")
     topics = []
     log: LogNode = log_of(node)
     while isinstance(log, TopicNode) and log.parent:

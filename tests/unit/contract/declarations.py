@@ -8,10 +8,15 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import penstock.contract as ps
+from penstock.profile import env
 
 
 class Number(enum.Enum):
     ONE = 1
+
+
+class Part(ps.Contract):
+    field: str
 
 
 class Inner(ps.Contract):
@@ -161,8 +166,66 @@ class Myself(ps.Contract):
     field: list[Myself]  # WRONG: contains Myself itself
 
 
+class UnknownMask(ps.Contract):
+    field: str = ps.masked("scramble")  # type: ignore[arg-type]  # WRONG: the ways are
+
+
+class KeylessHash(ps.Contract):
+    field: str = ps.masked("hash")  # WRONG: write key=ps.env("MASK_KEY")
+
+
+class WrittenKey(ps.Contract):
+    field: str = ps.masked("hash", key="secret")  # type: ignore[arg-type]  # WRONG: in the environment
+
+
+class KeyedRedact(ps.Contract):
+    field: str = ps.masked("redact", key=env("K"))  # WRONG: needs no key
+
+
+class NoEnds(ps.Contract):
+    field: str = ps.masked("partial")  # WRONG: keeps nothing
+
+
+class EndedHash(ps.Contract):
+    field: str = ps.masked("hash", key=env("K"), last=4)  # WRONG: are for partial
+
+
+class NegativeEnd(ps.Contract):
+    field: str = ps.masked("partial", last=-1)  # WRONG: no numbers from 0 on
+
+
+class PartialInt(ps.Contract):
+    field: int = ps.masked("partial", last=1)  # WRONG: which is for a str
+
+
+class HashedFloat(ps.Contract):
+    field: float = ps.masked("hash", key=env("K"))  # WRONG: which has no one text
+
+
+class HashedContract(ps.Contract):
+    field: Part = ps.masked("hash", key=env("K"))  # WRONG: mask its fields
+
+
+class RedactedKey(ps.Contract):
+    field: Annotated[str, ps.masked("redact")] = ps.key()  # WRONG: makes different keys equal
+
+
+class MaskedBorn(ps.Contract):
+    field: Annotated[datetime, ps.masked("redact")] = ps.born()  # WRONG: nobody may hide
+
+
+class TwoMasks(ps.Contract):
+    field: Annotated[str, ps.masked("redact")] = ps.masked("redact")  # WRONG: has two masks
+
+
+class MaskedElements(ps.Contract):
+    field: list[Annotated[str, ps.masked("redact")]]  # WRONG: put it on the field
+
+
 WRONG = [
     value
     for value in list(globals().values())
-    if isinstance(value, type) and value.__module__ == __name__ and value not in (Number, Inner)
+    if isinstance(value, type)
+    and value.__module__ == __name__
+    and value not in (Number, Part, Inner)
 ]

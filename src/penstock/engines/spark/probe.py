@@ -15,6 +15,7 @@ import msgspec
 import pyarrow as pa
 
 from penstock import plan
+from penstock.contract import masking
 from penstock.engines.spark import failures, shipping
 from penstock.engines.systems import Systems
 from penstock.errors import PenstockError, Refused, Unavailable
@@ -75,6 +76,7 @@ class Inquiry:
         fingerprints: Of the plans in the driver, by segment.
         stores: For each store a lane that writes to it, as segment and lane.
         brokers: The addresses that Kafka advertises.
+        keys: Of all masks, as `masking.keys` gives them.
     """
 
     shipped: Shipped
@@ -82,6 +84,7 @@ class Inquiry:
     fingerprints: Mapping[str, str]
     stores: Mapping[str, tuple[str, str]]
     brokers: tuple[str, ...]
+    keys: Mapping[str, str]
 
     def of(self, cluster: Cluster) -> list[Report]:
         """Ask as many tasks as run at once, so that each executor has some.
@@ -128,13 +131,15 @@ class Inquiry:
         return {one.name: one for one in segments}
 
     def _verify_plans(self) -> None:
-        found = {name: one.plan.fingerprint for name, one in self._segments().items()}
+        segments = self._segments()
+        found = {name: one.plan.fingerprint for name, one in segments.items()}
         for name, fingerprint in self.fingerprints.items():
             if found.get(name) != fingerprint:
                 raise Refused(
                     f"the plan of {name!r} is another one there than here; does the program "
                     "depend on the machine, its files or its environment?"
                 )
+            masking.verify(segments[name].spec, self.keys)
 
     def _ask_registry(self) -> None:
         from penstock.serdes.registry import Registry

@@ -11,12 +11,14 @@ import polars as pl
 import pyarrow as pa
 
 from penstock import plan
+from penstock.contract import masking
 from penstock.engines import part
 from penstock.engines.planning import Planning
 from penstock.engines.spark import messages, shipping, slips
 from penstock.engines.spark.slips import Share, Slip
 from penstock.engines.systems import Systems
 from penstock.errors import PenstockError, Refused
+from penstock.home.letters import about
 from penstock.interfaces import Apart
 from penstock.records import LaneKey
 from penstock.serdes.formats import codecs
@@ -38,6 +40,7 @@ class Duty:
         segment: Which segment.
         variant: As in `Options`.
         fingerprint: Of the plan in the driver.
+        keys: What shows that its masks have the same keys there and here; not the keys.
     """
 
     shipped: Shipped
@@ -45,6 +48,7 @@ class Duty:
     segment: str
     variant: int
     fingerprint: str
+    keys: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,20 +85,13 @@ class Task:
         segment, planning = _loaded(self.duty)
         segment.codec.prepare(micro.records)
         outcome = planning.run(micro, self.starts)
-        about = pl.DataFrame(
-            sorted({(at.position.partition, at.position.offset) for at in outcome.letters}),
-            schema={name: micro.records.schema[name] for name in ("partition", "offset")},
-            orient="row",
-        )
         return Slip(
             spans=dict(micro.spans),
             tails=part.tails(micro),
             size=int(micro.records["value"].bin.size().sum()),
             shares={name: self._share(name, one) for name, one in outcome.lanes.items()},
             letters=list(outcome.letters),
-            records=slips.frame_bytes(
-                micro.records.join(about, on=["partition", "offset"], how="semi")
-            ),
+            records=slips.frame_bytes(segment.plan.withhold(about(micro.records, outcome.letters))),
         )
 
     def _share(self, lane: str, outcome: LaneOutcome) -> Share:
@@ -141,4 +138,5 @@ def _loaded(duty: Duty) -> tuple[Segment, Planning]:
             f"{duty.segment!r} differs. Does it depend on the machine or its environment? "
             "Are Python and its libraries the same there? `penstock check` compares them"
         )
+    masking.verify(segment.spec, dict(duty.keys))
     return segment, Planning(segment, None, duty.variant)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+from penstock.contract import masking
 from penstock.engines.spark import failures, slips
 from penstock.engines.spark.slips import Gathered
 from penstock.engines.spark.task import Duty, Task
@@ -50,6 +51,7 @@ class Tasks:
             place.segment.name,
             place.options.variant,
             place.segment.plan.fingerprint,
+            tuple(masking.keys(place.segment.spec).items()),
         )
 
     def _laying(self) -> dict[str, Apart]:

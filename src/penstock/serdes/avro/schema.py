@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from penstock.contract import ContractSpec
+from penstock.contract.jsonschema import MASKED
 from penstock.contract.types import (
     ChoiceType,
     DecimalType,
@@ -85,6 +86,8 @@ class _Writer:
             written["doc"] = "; ".join(rules)
         if name != field.json_name:
             written[JSON_NAME] = field.json_name
+        if field.mask and field.is_masked:
+            written[MASKED] = field.mask.way
         return written
 
     def _slot(self, name: str, type: Type, nullable: bool) -> Any:
