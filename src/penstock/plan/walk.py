@@ -134,6 +134,8 @@ class Run:
         if not spec.masks:
             return data, at, dead
         masked = [(row, index, masking.cause(spec, cause)) for row, index, cause in dead]
+        if self.gone.height:
+            self.gone = masking.mask(spec.only(self.plan.key), self.gone)
         return masking.mask(spec, data), at, masked
 
     def _decoded_rows(self, records: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, Dead]:

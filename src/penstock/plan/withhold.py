@@ -21,6 +21,7 @@ from penstock.contract.types import ListType, NestedType, Type
 from penstock.interfaces import Framing
 from penstock.records import WITHHELD
 
+_OPS = ("read", "insert", "update", "delete")
 _HIDDEN = json.dumps(MASKED)
 _MARK = json.dumps(
     [[WITHHELD[0], base64.b64encode(WITHHELD[1].encode()).decode()]], separators=(",", ":")
@@ -59,9 +60,23 @@ def is_withheld(records: pl.DataFrame) -> pl.Series:
 def _value(spec: ContractSpec, framing: Framing, value: bytes | None) -> bytes | None:
     if value is None:
         return None
-    if framing.lines:
-        return b"\n".join(_document(spec, framing, line).encode() for line in value.split(b"\n"))
-    return _document(spec, framing, value).encode()
+    if not framing.lines and not framing.changes:
+        return _document(spec, framing, value).encode()
+    line = _change if framing.changes else _document
+    return "\n".join(line(spec, framing, one) for one in value.split(b"\n")).encode()
+
+
+def _change(spec: ContractSpec, framing: Framing, line: bytes) -> str:
+    """Keep what a change does, and rewrite its rows."""
+    try:
+        whole, flawed = parse(line, DEPTH + 1)
+    except (Problem, RecursionError):
+        return _HIDDEN
+    if flawed or not _is_object(whole):
+        return _HIDDEN
+    rows = [(n, _record(spec.fields, value)) for n, value in whole if n in ("key", "after")]
+    ops = [("op", json.dumps(op)) for name, op in whole if name == "op" and op in _OPS]
+    return _object([*ops, *rows])
 
 
 def _document(spec: ContractSpec, framing: Framing, document: bytes) -> str:

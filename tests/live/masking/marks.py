@@ -68,7 +68,7 @@ def assert_clean_database(url: str, raw: Collection[str]) -> int:
 def holds_marker(url: str, table: str) -> bool:
     """Whether the marker is in a table: else nothing is proven by its absence elsewhere."""
     with psycopg.connect(url, autocommit=True) as session:
-        rows = session.execute(f"SELECT t::text FROM {table} t").fetchall()  # type: ignore[arg-type]
+        rows = session.execute(f"SELECT t::text FROM {table} t").fetchall()
     return any(found(row.encode()) for (row,) in rows)
 
 
