@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from penstock.sources.chains import Cursors, Links
     from penstock.sources.credentials import Basic, Bearer
     from penstock.sources.files import Files
+    from penstock.sources.forms import Csv
     from penstock.sources.generator import Generator
     from penstock.sources.http import Http
     from penstock.sources.oauth2 import OAuth2
@@ -36,6 +37,7 @@ __all__ = [
     "Bearer",
     "Check",
     "Contract",
+    "Csv",
     "Cursors",
     "Digits",
     "Files",
@@ -72,6 +74,7 @@ _ELSEWHERE = {
     "Bearer": "sources.credentials",
     "OAuth2": "sources.oauth2",
     "Since": "sources.since",
+    "Csv": "sources.forms",
     "Cursors": "sources.chains",
     "Links": "sources.chains",
     "Offsets": "sources.pagination",

@@ -71,12 +71,19 @@ class Framing:
         many: Whether the value found at `path` is a list of records.
         changes: True when each line is a change of a row with a key, as `contract.changes` reads
             it: the record is what is `after` it, or a delete of its `key`. Implies `lines`.
+        delimiter: The character between fields when a body is CSV, as `contract.delimited` reads
+            it: a header line, then records. Empty: it is no CSV.
+        columns: Names of the columns of CSV that has no header line.
+        null: The text of a field of CSV that is null, where the contract's field may be null.
     """
 
     lines: bool = False
     path: tuple[str, ...] = ()
     many: bool = False
     changes: bool = False
+    delimiter: str = ""
+    columns: tuple[str, ...] = ()
+    null: str = ""
 
 
 class Source(Protocol):

@@ -50,6 +50,14 @@ class Folder(SourceSystem):
         self._path.rename(self._path.with_name("elsewhere"))
 
 
+class Tables(Folder):
+    def source(self) -> Source:
+        return Files(self._path, format="csv")
+
+    def bodies(self) -> Sequence[bytes]:
+        return [b"id\n1\n2\n", b'id,x\n\xff,"\n', b"id\r\n3\r\n"]
+
+
 class Api(SourceSystem):
     def __init__(self, pages: Pagination) -> None:
         self._pages = pages
@@ -95,9 +103,10 @@ class TestGenerator(SourceConformance):
 
 
 class TestFiles(SourceConformance, RemoteSourceConformance):
-    @pytest.fixture
-    def system(self, tmp_path: Path) -> SourceSystem:
-        return Folder(tmp_path)
+    @pytest.fixture(params=[Folder, Tables])
+    def system(self, tmp_path: Path, request: pytest.FixtureRequest) -> SourceSystem:
+        made: SourceSystem = request.param(tmp_path)
+        return made
 
 
 class TestHttp(SourceConformance, RemoteSourceConformance):

@@ -14,6 +14,7 @@ def test_the_public_names() -> None:
         "Bearer",
         "Check",
         "Contract",
+        "Csv",
         "Cursors",
         "Digits",
         "Files",

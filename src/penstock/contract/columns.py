@@ -12,9 +12,9 @@ import polars as pl
 import pyarrow as pa
 from msgspec.structs import astuple
 
-from penstock.contract.forms import ARROW, FORMS, instants, reading, utf8
+from penstock.contract.forms import ARROW, FORMS, INTS, NUMBERS, instants, reading, utf8
 from penstock.contract.structs import ABSENT, LITERALS
-from penstock.contract.types import Field, ListType, NestedType, Type
+from penstock.contract.types import ChoiceType, Field, ListType, NestedType, Type
 
 EXACT_INTS = 2.0**53
 """From here on not every int has a float that equals it."""
@@ -45,6 +45,14 @@ def objects(fields: Sequence[Field], structs: list[Any]) -> Objects:
     columns = zip(*map(astuple, structs), strict=True) if structs else repeat(())
     for field, values in zip(fields, columns, strict=False):
         reader.field(field, values)
+    return reader.read([f.name for f in fields])
+
+
+def plain(fields: Sequence[Field], columns: Sequence[pl.Series]) -> Objects:
+    """Read columns of text, in which numbers and bools are written as JSON writes them."""
+    reader = _Reader()
+    for field, texts in zip(fields, columns, strict=True):
+        reader.plain(field, texts)
     return reader.read([f.name for f in fields])
 
 
@@ -106,6 +114,39 @@ class _Reader:
                 self.doubts.append(pl.col(name).abs() >= EXACT_INTS)
         else:
             self._form(type, pl.Series(values, dtype=pl.String))
+
+    def plain(self, field: Field, texts: pl.Series) -> None:
+        """Take in one field of all records, as text."""
+        type = field.type
+        if not (field.nullable or field.is_born):
+            self._doubtful(texts.is_null().to_list() if texts.null_count() else [])
+        if isinstance(type, NestedType | ListType):
+            self._doubtful([True] * len(texts))
+            self.values.append(
+                self._add(pl.repeat(None, len(texts), dtype=type.polars, eager=True))
+            )
+        elif type.kind in ("int", "float", "bool"):
+            self._typed(type, texts)
+        else:
+            self.doubts.append(pl.col(self._add(texts)).str.contains("\0", literal=True))
+            if isinstance(type, ChoiceType):
+                self.doubts.append(~pl.col(f"r{len(self.raw) - 1}").is_in(list(type.values)))
+            self._form(type, texts)
+
+    def _typed(self, type: Type, texts: pl.Series) -> None:
+        text = pl.col(self._add(texts))
+        if type.kind == "bool":
+            value, doubt = text == "true", ~text.is_in(["true", "false"])
+        else:
+            value = text.cast(type.polars, strict=False)
+            form = INTS if type.kind == "int" else NUMBERS
+            doubt = ~text.str.contains(form) | (value.is_null() & text.is_not_null())
+        if type.kind == "float":
+            doubt |= (value.abs() >= EXACT_INTS) | ~value.is_finite() | (text == "-0")
+        name = f"r{len(self.raw) - 1}"
+        self.read_by.append(value.alias(name))
+        self.values.append(name)
+        self.doubts.append(doubt)
 
     def _add(self, column: pl.Series) -> str:
         """Take a column in, under a name of its own."""

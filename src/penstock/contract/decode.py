@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from penstock.contract import changes, exact, fast
+from penstock.contract import changes, delimited, exact, fast
 from penstock.contract.checks import broken, rules
 from penstock.contract.documents import Problem
 from penstock.contract.framing import Pieces, cut
@@ -64,6 +64,8 @@ def decode(spec: ContractSpec, values: pl.Series, framing: Framing = PLAIN) -> D
         values: JSON documents, a Binary series without nulls.
         framing: How records lie in a value; by default a value is one record.
     """
+    if framing.delimiter:
+        return _delimited(spec, values, framing)
     pieces = changes.cut(spec, values) if framing.changes else cut(values, framing)
     failures = [Failure(row, index, p.cause()) for row, index, p in pieces.problems]
     rows = _documents(spec, pieces, failures)
@@ -74,6 +76,15 @@ def decode(spec: ContractSpec, values: pl.Series, framing: Framing = PLAIN) -> D
     rows = _obeying(spec, rows, failures)
     gone = _gone(spec, pieces, failures)
     return Decoded(rows, sorted(failures, key=lambda f: (f.row, f.index)), gone)
+
+
+def _delimited(spec: ContractSpec, values: pl.Series, framing: Framing) -> Decoded:
+    """Decode CSV."""
+    table = delimited.read(spec, values, framing)
+    failures = [Failure(row, index, p.cause()) for row, index, p in table.wrong]
+    places = pl.DataFrame(table.places, schema=PLACE, orient="row")
+    rows = _obeying(spec, table.rows.hstack(places), failures)
+    return Decoded(rows, sorted(failures, key=lambda f: (f.row, f.index)))
 
 
 def _documents(spec: ContractSpec, pieces: Pieces, failures: list[Failure]) -> pl.DataFrame:

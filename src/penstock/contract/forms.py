@@ -16,6 +16,11 @@ import pyarrow as pa
 from penstock.contract.scalars import DATE_FORM, UUID_FORM
 from penstock.contract.types import DecimalType, Type
 
+NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+"""A number as JSON writes it."""
+
+INTS = r"\A-?(?:0|[1-9][0-9]*)\z"
+NUMBERS = rf"\A{NUMBER}\z"
 UUIDS = rf"\A{UUID_FORM}\z"
 DATES = rf"\A{DATE_FORM}\z"
 TIMES = r"T[0-9]{2}:[0-9]{2}:[0-5][0-9](?:\.[0-9]{1,6})?"

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from penstock.contract import delimited
 from penstock.contract.documents import DEPTH, Pairs, Problem, flaw, parse
 from penstock.contract.fast import ESCAPED_NAME, names_pattern
 from penstock.contract.forms import utf8
@@ -51,7 +52,8 @@ class Pieces:
 def cut(values: pl.Series, framing: Framing) -> Pieces:
     """Cut values into documents; no value or element can alter how another is cut.
 
-    Lines that are changes are cut as lines here; `changes.cut` looks into them.
+    Lines that are changes are cut as lines here; `changes.cut` looks into them. CSV is cut into
+    documents of one record; `delimited.read` reads many at once.
     """
     if framing.lines and (framing.path or framing.many):
         raise ValueError("a line is a record: `lines` goes with neither `path` nor `many`")
@@ -59,6 +61,13 @@ def cut(values: pl.Series, framing: Framing) -> Pieces:
     if framing == Framing():
         return Pieces(bodies, list(range(len(bodies))), [0] * len(bodies))
     pieces = Pieces()
+    if framing.delimiter:
+        for row, body in enumerate(bodies):
+            for index, document in delimited.split(body, framing):
+                pieces.documents.append(document)
+                pieces.rows.append(row)
+                pieces.indexes.append(index)
+        return pieces
     if framing.lines or framing.changes:
         for row, body in enumerate(bodies):
             pieces.add(row, lines(body))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psycopg.types.json import Jsonb
 
@@ -97,9 +97,13 @@ def framings(cursor: Cursor, pipeline: str) -> dict[str, Framing]:
         "SELECT segment, framing FROM penstock.programs WHERE pipeline = %s ORDER BY current",
         [pipeline],
     )
-    return {
-        segment: Framing(**{**found, "path": tuple(found["path"])}) for segment, found in cursor
-    }
+    return {segment: _framing(found) for segment, found in cursor}
+
+
+def _framing(kept: Mapping[str, Any]) -> Framing:
+    """Read what `asdict` and JSON made of a framing: tuples became lists."""
+    found: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in kept.items()}
+    return Framing(**found)
 
 
 def needed(cursor: Cursor, log_id: str, partitions: Sequence[int]) -> dict[int, int]:

@@ -1,6 +1,6 @@
-"""The `Files` source: NDJSON files that may grow, be rotated, and be joined by new ones.
+"""The `Files` source: files that may grow, be rotated, and be joined by new ones.
 
-Guarantee: every line that ends in a newline is landed once, byte for byte. Lines that were
+Guarantee: every record that has ended is landed once, byte for byte. Lines that were
 appended and gone again between two polls (truncated, rotated out of the pattern) cannot be read;
 that a file shrank or was replaced is said in the log and in the response's headers.
 """
@@ -15,25 +15,28 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from penstock.errors import Refused, Unavailable
-from penstock.interfaces import Clock, Cursor, Framing, Response
+from penstock.interfaces import Clock, Cursor, Response
 from penstock.profile import EnvVar
 from penstock.records import Span
 from penstock.sources.declared import require, seconds
+from penstock.sources.forms import Csv, Form, Lines
 from penstock.sources.marks import Mark, Marks, identity, seal
 
 _CHUNK = 256 * 1024
-_LONGEST_LINE = 256 * 1024 * 1024
+_FORMATS: dict[str, Form] = {"ndjson": Lines(), "csv": Csv()}
 _WILD = re.compile(r"[*?\[]")
 
 _log = logging.getLogger(__name__)
 
 
 class Files:
-    """Read NDJSON: a file, all files of a folder, or those that match a pattern.
+    """Read NDJSON or CSV: a file, all files of a folder, or those that match a pattern.
 
-    Files are taken in the order of their names, in pieces of whole lines. With `every` they are
+    Files are taken in the order of their names, in pieces of whole records. With `every` they are
     watched: a file may grow, a last line is taken when its newline has come, new files join.
-    Without, they are read once, and a last line counts without a newline.
+    Without, they are read once, and a last line counts without a newline. A later piece of a CSV
+    file is landed with the file's header line before it. A file that was changed while it was
+    read, other than at its end, is read again.
 
     A file is known again by its inode and its bytes: renamed within the pattern it goes on where
     it stood; truncated or replaced by other bytes it begins anew. To lose nothing when files are
@@ -42,18 +45,23 @@ class Files:
 
     Args:
         path: The file, folder or pattern (`*`, `?`, `[…]`, `**`). A variable is read when opened.
+        format: `"ndjson"`, `"csv"`, or `Csv(…)` for CSV that is written otherwise.
         every: Seconds (or `"1s"`) from the end of one poll to the next; None to read once.
 
     Example:
         `ps.Files("inbox/*.ndjson", every="1s")`
     """
 
-    framing = Framing(lines=True)
-
     def __init__(
-        self, path: str | os.PathLike[str] | EnvVar, *, every: str | float | None = None
+        self,
+        path: str | os.PathLike[str] | EnvVar,
+        *,
+        format: str | Csv = "ndjson",
+        every: str | float | None = None,
     ) -> None:
         require(bool(path), "Files needs the path of a file or folder, or a pattern")
+        self._form = _form(format)
+        self.framing = self._form.framing
         self.every = None if every is None else seconds(every, "every")
         self._path = path
         self._said: set[tuple[str, Mark]] = set()
@@ -97,14 +105,33 @@ class Files:
             mark, lost = marks.find(name, descriptor)
             facts = {"file": name} | self._say(name, lost, descriptor)
             stat = os.fstat(descriptor)
-            for piece in self._pieces(name, descriptor, Span(mark.offset, stat.st_size)):
-                start, end = mark.offset, mark.offset + len(piece)
+            head = self._head(descriptor)
+            if head is None:
+                return
+            span = Span(max(mark.offset, len(head)), stat.st_size)
+            for start, piece in self._pieces(name, descriptor, span):
+                _verify(name, descriptor, mark, start, piece)
+                told = {"offset": str(mark.offset)}
+                if head and mark.offset:
+                    told["header"] = "repeated"
+                end = start + len(piece)
                 mark = Mark(name, end, stat.st_mtime_ns, seal(descriptor, end))
                 marks.move(name, mark)
-                yield Response(piece, marks.cursor(), {**facts, "offset": str(start)})
+                yield Response(head + piece, marks.cursor(), {**facts, **told})
 
-    def _pieces(self, name: str, descriptor: int, span: Span) -> Iterator[bytes]:
-        """Whole lines of a span of bytes: to the file's present end, so that a poll ends."""
+    def _head(self, descriptor: int) -> bytes | None:
+        """What each piece begins with, as it stands in the file; None when it is not there yet.
+
+        Nothing when there is none to come: what is no header is landed, and a dead letter.
+        """
+        beginning = os.pread(descriptor, _CHUNK, 0)
+        size = self._form.head(beginning)
+        if size is None and self.every is not None and len(beginning) < _CHUNK:
+            return None
+        return beginning[:size] if size else b""
+
+    def _pieces(self, name: str, descriptor: int, span: Span) -> Iterator[tuple[int, bytes]]:
+        """Whole records of a span of bytes: to the file's present end, so that a poll ends."""
         start, end = span.start, span.end
         begun = bytearray()
         while start + len(begun) < end:
@@ -112,16 +139,17 @@ class Files:
             block = os.pread(descriptor, min(_CHUNK, end - at), at)
             if not block:
                 break
-            whole = block.rfind(b"\n") + 1
-            begun += block[:whole] if whole else block
+            begun += block
+            try:
+                whole = self._form.whole(begun, len(begun) - len(block))
+            except Refused as error:
+                raise Refused(f"at byte {start} of {name}, {error}") from None
             if whole:
-                yield bytes(begun)
-                start += len(begun)
+                yield start, bytes(begun[:whole])
+                start += whole
                 begun.clear()
-            elif len(begun) > _LONGEST_LINE:
-                raise Refused(f"the line at byte {start} of {name} is over {_LONGEST_LINE:,} bytes")
         if begun and self.every is None:
-            yield bytes(begun)
+            yield start, bytes(begun)
 
     def _say(self, name: str, lost: Mark | None, descriptor: int) -> dict[str, str]:
         if lost is None:
@@ -133,6 +161,25 @@ class Files:
             self._said.add((name, lost))
             _log.warning("%s %s", name, note)
         return {"note": note}
+
+
+def _form(format: str | Csv) -> Form:
+    if isinstance(format, Csv):
+        return format
+    known = ", ".join(map(repr, _FORMATS))
+    require(format in _FORMATS, f"format={format!r} is unknown: write one of {known}")
+    return _FORMATS[format]
+
+
+def _verify(name: str, descriptor: int, mark: Mark, start: int, piece: bytes) -> None:
+    """Make sure that a piece is of one file, by reading it again: times are too coarse to tell.
+
+    Raises:
+        Unavailable: It was changed before the piece's end.
+    """
+    same = os.pread(descriptor, len(piece), start) == piece and mark.holds(descriptor)
+    if not same:
+        raise Unavailable(f"{name} was changed while it was read; it is read again")
 
 
 def _matching(pattern: Path) -> list[Path]:

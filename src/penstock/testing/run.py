@@ -11,6 +11,7 @@ import msgspec
 import polars as pl
 
 from penstock.contract import Contract, decode, encode_key, spec, synthetic
+from penstock.contract.delimited import document
 from penstock.errors import PlanFailed
 from penstock.interfaces import Response
 from penstock.pipeline import Pipeline, Stream
@@ -274,7 +275,9 @@ def _record(segment: Segment, record: Record) -> tuple[bytes | None, bytes | Non
         return encode_key(segment.spec, segment.key, keys)[0], None
     if isinstance(record, Response):
         return None, record.body
-    if isinstance(record, Mapping):
+    if isinstance(record, Mapping) and segment.framing.delimiter:
+        value = document(record, segment.framing)
+    elif isinstance(record, Mapping):
         value = msgspec.json.encode(_framed(segment, record))
     else:
         value = record.encode() if isinstance(record, str) else record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Callable
@@ -16,15 +17,21 @@ from tests.unit.sources.doubles import StepClock
 
 from penstock.errors import DeclarationError, Refused, Unavailable
 from penstock.interfaces import Cursor
-from penstock.sources import files
+from penstock.sources import files, forms
 from penstock.sources.files import Files
+from penstock.sources.forms import Csv
 
 
 class Reader:
     """Polls as the engine does and keeps what was landed, with cursors as JSON holds them."""
 
-    def __init__(self, path: str | os.PathLike[str], every: float | None = 1.0) -> None:
-        self.source = Files(path, every=every)
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        every: float | None = 1.0,
+        format: str | Csv = "ndjson",
+    ) -> None:
+        self.source = Files(path, every=every, format=format)
         self.cursor: Cursor = None
         self.bodies: list[bytes] = []
         self.notes: list[str] = []
@@ -121,9 +128,9 @@ def test_a_line_longer_than_a_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_an_endless_line_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "_CHUNK", 10)
-    monkeypatch.setattr(files, "_LONGEST_LINE", 50)
+    monkeypatch.setattr(forms, "_LONGEST_LINE", 50)
     (tmp_path / "a").write_bytes(b"1\n" + b"x" * 95)
-    with pytest.raises(Refused, match="the line at byte 2 of"):
+    with pytest.raises(Refused, match=r"at byte 2 of .*, a line is over 50 bytes"):
         Reader(tmp_path).poll()
 
 
@@ -359,3 +366,112 @@ Rotations.TestCase.settings = settings(
     deadline=None, max_examples=80, stateful_step_count=25, suppress_health_check=list(HealthCheck)
 )
 TestRotations = Rotations.TestCase
+
+
+# --- CSV -----------------------------------------------------------------------------------------
+
+
+def test_csv_is_taken_in_whole_records_with_its_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_CHUNK", 20)
+    head, records = b'\xef\xbb\xbf"id",b\r\n', [b'%d,"x\n""y"\n' % n for n in range(50)]
+    (tmp_path / "a.csv").write_bytes(head + b"".join(records))
+    reader = Reader(tmp_path / "a.csv", None, "csv")
+    while reader.poll(most=1):
+        pass
+    assert all(body.startswith(head) for body in reader.bodies)
+    assert b"".join(body.removeprefix(head) for body in reader.bodies) == b"".join(records)
+    assert len(reader.bodies) > 10
+
+
+def test_a_growing_csv_file(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_bytes(b"id,b")
+    reader = Reader(file, format="csv")
+    for more, taken in (
+        (b"\n", b""),
+        (b'1,"x', b""),
+        (b"\n", b""),
+        (b'y"\n2', b'id,b\n1,"x\ny"\n'),
+        (b",\n", b"id,b\n2,\n"),
+    ):
+        with file.open("ab") as open_file:
+            open_file.write(more)
+        assert reader.poll() == taken
+
+
+def test_csv_without_a_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_CHUNK", 8)
+    (tmp_path / "a").write_bytes(b"1;2\n3;4\n5;6\n7;8")
+    reader = Reader(tmp_path, None, Csv(delimiter=";", columns=("a", "b")))
+    assert reader.poll() == b"1;2\n3;4\n5;6\n7;8"
+    assert reader.source.framing.columns == ("a", "b")
+
+
+def test_a_quote_that_is_not_closed_holds_up_a_file_for_so_long_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_CHUNK", 100)
+    monkeypatch.setattr(forms, "_LONGEST_RECORD", 300)
+    body = b'a,b\n1,"2\n' + b"3,4\n" * 200
+    (tmp_path / "a").write_bytes(body)
+    reader = Reader(tmp_path, format="csv")
+    reader.poll()
+    assert reader.bodies[0] == body[:9]
+    assert b"".join([reader.bodies[0], *(b[4:] for b in reader.bodies[1:])]) == body
+
+
+@pytest.mark.parametrize("body", [b'"a,b\n1,2\n', b"a,b"])
+def test_what_has_no_header_is_landed_when_nothing_more_comes(tmp_path: Path, body: bytes) -> None:
+    (tmp_path / "a").write_bytes(body)
+    assert Reader(tmp_path / "a", format="csv").poll() == b""
+    assert Reader(tmp_path / "a", None, "csv").poll() == body
+
+
+def test_a_piece_of_two_versions_is_never_landed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file is rewritten in place, with as many bytes, after a part of a piece was read."""
+    monkeypatch.setattr(files, "_CHUNK", 10)
+    file = tmp_path / "a"
+    versions = [b"%d" % n * 25 + b"\n" + b"%d" % n * 5 + b"\n" for n in range(6)]
+    file.write_bytes(versions[0])
+    rest = iter(versions[1:])
+    read, reads = os.pread, itertools.count(1)
+
+    def pread(descriptor: int, size: int, at: int) -> bytes:
+        block = read(descriptor, size, at)
+        if next(reads) % 3 == 0 and (version := next(rest, b"")):
+            file.write_bytes(version)
+        return block
+
+    monkeypatch.setattr(os, "pread", pread)
+    reader = Reader(file)
+    waited = 0
+    for _ in range(20):
+        try:
+            reader.poll()
+        except Unavailable as error:
+            assert "was changed while it was read" in str(error)
+            waited += 1
+    assert waited > 0
+    assert all(len(set(body.replace(b"\n", b""))) == 1 for body in reader.bodies)
+    assert b"".join(reader.bodies).endswith(versions[-1])
+
+
+@pytest.mark.parametrize(
+    "declare",
+    [
+        lambda: Files("x", format="xml"),
+        lambda: Csv(delimiter=""),
+        lambda: Csv(delimiter=";;"),
+        lambda: Csv(delimiter='"'),
+        lambda: Csv(columns="id"),  # type: ignore[arg-type]
+        lambda: Csv(columns=("id", "")),
+    ],
+)
+def test_wrong_forms(declare: Callable[[], object]) -> None:
+    with pytest.raises(DeclarationError) as caught:
+        declare()
+    assert caught.value.file == __file__
