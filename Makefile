@@ -2,10 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+AIRFLOW := .venv-airflow
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet -c requirements/held-back.txt
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet
+LOCK := $(COMPILE) pyproject.toml -c requirements/held-back.txt
 
-.PHONY: demo stack cluster test check crash bench lock format clean help
+.PHONY: demo stack cluster airflow test check crash bench lock format clean help
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -19,7 +21,10 @@ stack: $(VENV)/.stack  ## the same on real Kafka, a schema registry, Cassandra a
 cluster: $(VENV)/.cluster  ## the same with Spark: a standalone master and a worker (needs Java 17 or 21)
 	$(BIN)/python examples/users/cluster.py
 
-test: check  ## every gate and every test (half an hour on 2 cores)
+airflow: $(VENV)/.run $(AIRFLOW)/.done  ## Airflow with the example's DAGs on 127.0.0.1:8080
+	$(BIN)/python deploy/airflow/serve.py --airflow $(AIRFLOW)/bin/airflow
+
+test: check $(AIRFLOW)/.done  ## every gate and every test (half an hour on 2 cores)
 	$(BIN)/python -m pytest -m "not slow"
 
 check: $(VENV)/.dev  ## the gates: lint, format, types, import directions, docs
@@ -43,11 +48,13 @@ lock: $(VENV)/.dev  ## renew the locked versions
 	$(PIP) install uv
 	$(LOCK) --group build -o requirements/run.txt
 	$(LOCK) --extra kafka --extra cassandra --extra services --group build -c requirements/run.txt -o requirements/stack.txt
+	$(LOCK) --extra kafka --extra cassandra --extra s3 --extra hdfs --extra encryption --group build -c requirements/stack.txt -o requirements/image.txt
 	$(LOCK) --all-extras --group build -c requirements/stack.txt -o requirements/cluster.txt
 	$(LOCK) --all-extras --group dev -c requirements/cluster.txt -o requirements/dev.txt
+	$(COMPILE) deploy/airflow/requirements.in -o deploy/airflow/requirements.txt
 
 clean:  ## remove what was built and installed here (data under .penstock stays)
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(AIRFLOW) build dist .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Penstock needs Python 3.11 or newer: make PYTHON=python3.11 …")'
@@ -68,4 +75,9 @@ $(VENV)/.cluster: requirements/cluster.txt $(VENV)/.stack
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	$(PIP) install --require-hashes -r requirements/dev.txt
+	touch $@
+
+$(AIRFLOW)/.done: deploy/airflow/requirements.txt
+	$(PYTHON) -m venv $(AIRFLOW)
+	$(AIRFLOW)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r $<
 	touch $@
