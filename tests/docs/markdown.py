@@ -26,7 +26,12 @@ class Block:
 def pages() -> list[Path]:
     """Every page that a reader may open."""
     top = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-    return [*top, *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("examples/*/*.md"))]
+    return [
+        *top,
+        *sorted((ROOT / "docs").rglob("*.md")),
+        *sorted(ROOT.glob("examples/*/*.md")),
+        ROOT / "deploy" / "README.md",
+    ]
 
 
 def blocks(page: Path) -> list[Block]:

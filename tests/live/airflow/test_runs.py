@@ -1,0 +1,101 @@
+"""Runs that are triggered over REST, with scheduler, dag-processor and api-server at work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from tests.live.airflow.site import Site, waited
+
+DAG, TASK = "user_automation", "stream_data_from_api"
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(autouse=True)
+def awake(site: Site) -> None:
+    """Both DAGs unpaused; the run of today, which that brings, has ended."""
+    site.dag(DAG, is_paused=False)
+    site.dag("created_users_proof", is_paused=False)
+    site.ended(DAG, waited(lambda: todays(site), "the run of today"))
+
+
+def todays(site: Site) -> str | None:
+    scheduled = [run for run in site.runs(DAG) if run["run_type"] == "scheduled"]
+    return scheduled[0]["dag_run_id"] if scheduled else None
+
+
+@pytest.fixture
+def trouble(site: Site) -> Iterator[Any]:
+    """Sets what goes wrong with the API, for this test."""
+
+    def make(**kinds: float) -> None:
+        site.api.trouble = type(site.api.trouble)(**kinds)
+
+    yield make
+    make()
+
+
+def event_of(site: Site, run_id: str) -> dict[str, Any] | None:
+    """The asset's event of a run. Airflow 3.3.2 answers 500 until runs that it began have begun."""
+    url = f"http://127.0.0.1:{site.port}/api/v2/assets/events?source_dag_id={DAG}&limit=200"
+    answer = httpx.get(url, headers=site.headers, timeout=60)
+    if not answer.is_success:
+        return None
+    found = [event for event in answer.json()["asset_events"] if event["source_run_id"] == run_id]
+    return dict(found[0]) if found else None
+
+
+def test_a_run_ends_in_rows_an_event_and_a_run_of_the_consumer(site: Site) -> None:
+    before = site.counts()
+    site.trigger(DAG, "first")
+    assert site.ended(DAG, "first")["state"] == "success"
+    after = site.counts()
+    assert {table: after[table] - before[table] for table in after} == {
+        "landing.raw_users": 1,
+        "warehouse.created_users": 20,
+        "serving.created_users": 20,
+    }
+    event = waited(lambda: event_of(site, "first"), "an event of the asset")
+    assert event["extra"]["run_id"] == f"{DAG}/first"
+    assert event["extra"]["stream_data"]["landed"] == {"raw_users": 1}
+    assert event["extra"]["format_data"]["lanes"]["created_users@serving"]["written"] == 20
+    proof = waited(lambda: proof_of(site, event["id"]), "a run of created_users_proof")
+    assert site.ended("created_users_proof", proof)["state"] == "success"
+
+
+def proof_of(site: Site, event: int) -> str | None:
+    for run in site.runs("created_users_proof"):
+        path = f"/api/v2/dags/created_users_proof/dagRuns/{run['dag_run_id']}/upstreamAssetEvents"
+        if event in [found["id"] for found in site.ask("GET", path)["asset_events"]]:
+            return str(run["dag_run_id"])
+    return None
+
+
+def test_the_same_run_again_lands_nothing_again(site: Site) -> None:
+    site.trigger(DAG, "twice")
+    assert site.ended(DAG, "twice")["state"] == "success"
+    before, asked = site.counts(), site.api.count()
+    site.ask("POST", f"/api/v2/dags/{DAG}/dagRuns/twice/clear", json={"dry_run": False})
+    assert site.ended(DAG, "twice")["state"] == "success"
+    assert "raw_users" in site.log(DAG, "twice", TASK, tries=2)
+    assert site.counts() == before
+    assert site.api.count() == asked + 1  # this very count is the one more
+
+
+def test_an_api_that_fails_fails_the_task_with_the_reason(site: Site, trouble: Any) -> None:
+    before = site.counts()
+    trouble(fail=1)
+    site.trigger(DAG, "without-api", patience=25)
+    assert site.ended(DAG, "without-api")["state"] == "failed"
+    log = site.log(DAG, "without-api", TASK)
+    assert "penstock ingest: not done after 25 s: source of raw_users is waiting" in log
+    assert "answered 500" in log
+    assert site.counts() == before
+
+    trouble()
+    site.ask("POST", f"/api/v2/dags/{DAG}/dagRuns/without-api/clear", json={"dry_run": False})
+    assert site.ended(DAG, "without-api")["state"] == "success"
+    after = site.counts()
+    assert after["landing.raw_users"] == before["landing.raw_users"] + 1
