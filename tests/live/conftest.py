@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.live.project import Project
+from tests.live.project import Project, end_all
 
 SYSTEMS = [
     "postgresql, postgresql",
@@ -14,6 +15,12 @@ SYSTEMS = [
     "kafka + registry, cassandra",
 ]
 """What a test can be parametrised with: where the topics are, and where the store `one` is."""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_goes_on() -> Iterator[None]:
+    yield
+    end_all()
 
 
 @pytest.fixture

@@ -22,6 +22,28 @@ from penstock.logs.postgresql import open_topic
 
 Ran = subprocess.CompletedProcess[bytes]
 
+_STARTED: list[subprocess.Popen[bytes]] = []
+
+
+def killed(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
+    """Kill a process, if it still lives, and leave nothing of it open; returns what it said."""
+    process.kill()
+    try:
+        out, err = process.communicate(timeout=10)
+    except subprocess.TimeoutExpired as late:  # a child of its that lives on has the pipes, too
+        out, err = late.output or b"", late.stderr or b""
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+    process.wait()
+    return out or b"", err or b""
+
+
+def end_all() -> None:
+    """End what a test that failed has left running, so that it fails alone."""
+    while _STARTED:
+        killed(_STARTED.pop())
+
 
 @dataclass
 class Project:
@@ -75,21 +97,25 @@ class Project:
 
     def start(self, *words: str, said: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
         given = {"PENSTOCK_PROFILE": "test", **self.environment}
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "penstock", *words],
             cwd=self.path,
             env={**os.environ, **given},
             stdout=said or subprocess.PIPE,
             stderr=said or subprocess.PIPE,
         )
+        _STARTED.append(process)
+        return process
 
     def penstock(self, *words: str, code: int | None = 0) -> Ran:
         """Give a command; whatever it answers, it is no traceback. A code of None is any."""
         process = self.start(*words)
         try:
             out, err = process.communicate(timeout=self.patience)
-        finally:
-            process.kill()
+        except subprocess.TimeoutExpired as late:
+            out, err = killed(process)
+            raise AssertionError(f"{late}; it said:\n{(out + err).decode()}") from None
+        _STARTED.remove(process)
         said = (out + err).decode()
         assert code in (process.returncode, None), said
         assert b"Traceback" not in err, said

@@ -17,7 +17,7 @@ import psutil  # type: ignore[import-untyped]
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
-from tests.live.project import Project
+from tests.live.project import Project, killed
 from tests.stack.watchdog import servers_of
 
 EXECUTORS = "local-cluster[2,1,1024]"
@@ -268,8 +268,9 @@ def ended(process: subprocess.Popen[bytes], seconds: float = 300) -> tuple[int, 
     """Wait for a run's end; returns its code and what it said."""
     try:
         out, err = process.communicate(timeout=seconds)
-    finally:
-        process.kill()
+    except subprocess.TimeoutExpired as late:
+        out, err = killed(process)
+        raise AssertionError(f"{late}; it said:\n{(out + err).decode()}") from None
     return process.returncode, (out + err).decode()
 
 
