@@ -13,6 +13,7 @@ from uuid import uuid4
 from penstock.errors import Unavailable
 from penstock.home import leases
 from penstock.home.database import Home
+from penstock.postgresql import stalls
 
 if TYPE_CHECKING:
     from penstock.engines.stopping import Stop
@@ -117,7 +118,13 @@ class Ownership:
             return  # the next beat tries again; meanwhile the sinks' epochs fence
 
     def beat(self) -> None:
-        """Renew what is held, take what is free."""
+        """Renew what is held, take what is free; end what a stopped process has left locked."""
+        with stalls.attended(self._home.url):
+            with self._home.transaction() as cursor:
+                stalls.end(cursor)
+            self._look_at_all()
+
+    def _look_at_all(self) -> None:
         with self._changed:
             wishes = list(self._wishes.values())
         for wish in wishes:

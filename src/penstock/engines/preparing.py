@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from penstock import plan
 from penstock.errors import CheckError, ContractError
 from penstock.home import contracts, identities, mask_keys, programs
+from penstock.postgresql import stalls
 from penstock.serdes.formats import codecs
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def admit(home: Home, pipeline: str, segments: Sequence[Segment]) -> list[Change
     Raises:
         ContractError: A change would break readers or stored rows, or a mask's key is another.
     """
-    with home.transaction() as cursor:
+    with stalls.attended(home.url), home.transaction() as cursor:
         mask_keys.admit(cursor, pipeline, segments)
         changed = contracts.admit(cursor, pipeline, segments)
         programs.register(cursor, pipeline, segments)

@@ -19,7 +19,7 @@ from typing import Any, LiteralString
 import psycopg
 
 from penstock.errors import Refused, Unavailable
-from penstock.postgresql import connection
+from penstock.postgresql import connection, stalls
 
 Cursor = psycopg.Cursor[tuple[Any, ...]]
 """A cursor inside a transaction on home."""
@@ -64,7 +64,7 @@ class Home:
             self._disconnect()
             session = connection.connect(self.url, name=self._name)
             try:
-                with connection.errors():
+                with connection.errors(), stalls.attended(self.url):
                     session.execute("SET statement_timeout = '120s'")
                     _migrate(session)
             except BaseException:

@@ -9,7 +9,7 @@ from penstock.logs import tables
 from penstock.logs.landing import LandingLog
 from penstock.logs.table_log import TableLog
 from penstock.logs.topic import TopicLog
-from penstock.postgresql import connection
+from penstock.postgresql import connection, stalls
 
 if TYPE_CHECKING:
     from penstock.pipeline import Retention
@@ -56,7 +56,9 @@ def open_landing(
 def _open(url: str, wanted: tables.Wanted, kind: Callable[..., LogType]) -> LogType:
     session = connection.connect(url, name=f"log {wanted.name}")
     try:
-        return kind(url, tables.make(session, wanted), session)
+        with stalls.attended(url):
+            made = tables.make(session, wanted)
+        return kind(url, made, session)
     except BaseException:
         session.close()
         raise

@@ -15,7 +15,7 @@ from penstock.logs import batch, staging, tables
 from penstock.logs.paging import pages
 from penstock.logs.topic import TopicLog
 from penstock.plan import Lane
-from penstock.postgresql import connection, progress
+from penstock.postgresql import connection, progress, stalls
 from penstock.records import LaneKey, Progress, Receipt, Step
 from penstock.units import counted
 
@@ -46,7 +46,8 @@ class TopicSink:
         self._staged: list[pl.DataFrame] = []
 
     def open(self) -> None:
-        self._entry = tables.make(self._connected(), self._wanted())
+        with stalls.attended(self._url):
+            self._entry = tables.make(self._connected(), self._wanted())
 
     def preview(self) -> Sequence[str]:
         with connection.errors():

@@ -44,6 +44,11 @@ _EXACT: dict[str, type[PenstockError]] = {
     "PSF01": Fenced,  # raised by penstock.move_progress and its like
 }
 
+_CURES = {
+    "55P03": "; pg_blocking_pids and pg_stat_activity tell who holds the lock: end that session's "
+    "process, or end that session by pg_terminate_backend, as its role or as a superuser",
+}
+
 _CLASSES: dict[str, type[PenstockError]] = {
     "08": Unavailable,  # connection
     "22": Rejected,  # data
@@ -182,7 +187,7 @@ def from_sqlstate(state: str | None, words: str) -> PenstockError:
     if state is None:
         return Unavailable(f"the connection to PostgreSQL is lost: {words}")
     verb = "is not available" if kind is Unavailable else "refuses"
-    return kind(f"PostgreSQL {verb}: {words} (SQLSTATE {state})")
+    return kind(f"PostgreSQL {verb}: {words} (SQLSTATE {state}){_CURES.get(state, '')}")
 
 
 @contextmanager

@@ -28,12 +28,9 @@ from penstock.records import Counts, LaneKey, Position, Progress, Step
 FENCED = "PSF01"
 """The SQLSTATE of a write that a successor has fenced off."""
 
-PATIENCE = 1.0
-"""Seconds that `claim` waits for a predecessor's transaction before it ends the session."""
-
 ATTEMPTS = 5
 
-_VERSION = "penstock progress 2"
+_VERSION = "penstock progress 3"
 _COUNTS = tuple(f.name for f in fields(Counts))
 
 _TABLES = """
@@ -99,6 +96,26 @@ BEGIN
     END IF;
 END $$;
 
+-- One message: a process that stalls here holds no lock.
+CREATE OR REPLACE FUNCTION penstock.claim_progress(lane_key text[], claims jsonb)
+RETURNS SETOF penstock.progress LANGUAGE plpgsql SET lock_timeout = '1s' AS $$
+DECLARE
+    claimed int;
+BEGIN
+    RETURN QUERY
+    INSERT INTO penstock.progress AS p (pipeline, log_id, segment, lane, partition, epoch)
+    SELECT lane_key[1], lane_key[2], lane_key[3], lane_key[4], c.partition, c.epoch
+    FROM jsonb_to_recordset(claims) AS c(partition int, epoch bigint) ORDER BY c.partition
+    ON CONFLICT (pipeline, log_id, segment, lane, partition) DO UPDATE SET epoch = excluded.epoch
+    WHERE p.epoch <= excluded.epoch
+    RETURNING p.*;
+    GET DIAGNOSTICS claimed = ROW_COUNT;
+    IF claimed <> jsonb_array_length(claims) THEN
+        RAISE EXCEPTION 'another process has taken over lane %', lane_key[4]
+            USING ERRCODE = 'PSF01';
+    END IF;
+END $$;
+
 CREATE OR REPLACE FUNCTION penstock.move_progress(lane_key text[], moves jsonb, fencing boolean)
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -130,17 +147,11 @@ BEGIN
 END $$;
 """
 
-_CLAIM = """
-INSERT INTO penstock.progress (pipeline, log_id, segment, lane, partition, epoch)
-SELECT %s, %s, %s, %s, c.partition, c.epoch
-FROM jsonb_to_recordset(%s) AS c(partition int, epoch bigint) ORDER BY c.partition
-ON CONFLICT (pipeline, log_id, segment, lane, partition) DO UPDATE SET epoch = excluded.epoch
-WHERE progress.epoch <= excluded.epoch
-RETURNING *
-"""
+_CLAIM = "SELECT * FROM penstock.claim_progress(%s, %s::jsonb) ORDER BY partition"
 
 _HOLDERS = """
-SELECT DISTINCT a.pid, a.application_name LIKE 'penstock:%%' AS ours
+SELECT DISTINCT a.pid, a.usename,
+    a.application_name LIKE 'penstock:%%' AND pg_has_role(a.usesysid, 'USAGE') AS ours
 FROM jsonb_array_elements(%s) AS c
 JOIN LATERAL (SELECT penstock.progress_lock(%s, (c->>'partition')::int) AS id) AS k ON true
 JOIN pg_locks AS l ON l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
@@ -191,7 +202,7 @@ def claim(
 ) -> dict[int, Progress]:
     """Raise the epoch of these partitions and say where each stands.
 
-    A predecessor whose transaction is still open after `PATIENCE` seconds is disconnected.
+    A predecessor whose transaction is still open after a second is disconnected.
 
     Args:
         connection: In autocommit, and not the one that writes rows.
@@ -200,16 +211,18 @@ def claim(
 
     Raises:
         Fenced: A higher epoch is there already; no epoch was raised.
-        Unavailable: Somebody who is not Penstock locks the rows.
+        Unavailable: Somebody locks the rows who is not Penstock, or has another role.
     """
+    left: list[str] = []
     for _ in range(ATTEMPTS):
         try:
             return _claim(connection, key, epochs)
         except psycopg.errors.LockNotAvailable:
-            _end_holders(connection, key, epochs)
+            left = _end_holders(connection, key, epochs)
     raise Unavailable(
-        f"the progress of lane {key.lane!r} is locked by a session that is not Penstock's; "
-        "end the transaction that holds rows of penstock.progress"
+        f"the progress of lane {key.lane!r} is locked by "
+        f"{', '.join(left) or 'a session that is not of Penstock'}; end the process or the "
+        "transaction that holds rows of penstock.progress, as its role or as a superuser"
     )
 
 
@@ -280,23 +293,28 @@ def fenced(key: LaneKey) -> Fenced:
 def _claim(
     connection: psycopg.Connection[Any], key: LaneKey, epochs: Mapping[int, int]
 ) -> dict[int, Progress]:
-    with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
-        timeout = sql.SQL("SET LOCAL lock_timeout = {}").format(int(PATIENCE * 1000))
-        cursor.execute(timeout)
-        cursor.execute(_CLAIM, (*_parts(key), _epochs_json(epochs)))
-        claimed = {row["partition"]: _progress(row) for row in cursor}
-        if len(claimed) != len(epochs):
-            raise fenced(key)
-    return dict(sorted(claimed.items()))
+    with connection.cursor(row_factory=dict_row) as cursor:
+        try:
+            cursor.execute(_CLAIM, (list(_parts(key)), _epochs_json(epochs)))
+        except psycopg.Error as error:
+            if error.sqlstate == FENCED:
+                raise fenced(key) from error
+            raise
+        return {row["partition"]: _progress(row) for row in cursor}
 
 
 def _end_holders(
     connection: psycopg.Connection[Any], key: LaneKey, epochs: Mapping[int, int]
-) -> None:
+) -> list[str]:
+    """Disconnect writers of these partitions; tells of those that this role may not end."""
     holders = connection.execute(_HOLDERS, (_epochs_json(epochs), list(_parts(key)))).fetchall()
-    for pid, ours in holders:
+    left = []
+    for pid, role, ours in holders:
         if ours and faults.enabled("fencing"):
             connection.execute("SELECT pg_terminate_backend(%s, 2000)", (pid,))
+        else:
+            left.append(f"session {pid} of role {role!r}")
+    return left
 
 
 def _move(partition: int, step: Step) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import time
@@ -9,6 +10,8 @@ import time
 import pytest
 from tests.live.conftest import SYSTEMS
 from tests.live.project import Project
+
+from penstock import faults
 
 PROGRAM = """
 import penstock as ps
@@ -56,6 +59,21 @@ def test_a_stopped_process_wakes_up_after_its_successor(project: Project) -> Non
     assert b"Traceback" not in out + err
     project.balance()
     assert counted(project) == (4000, 4000)
+
+
+@pytest.mark.parametrize("point", ["copying", "between-sinks"])
+def test_a_process_stopped_at_a_point_holds_up_nobody(project: Project, point: str) -> None:
+    """Inside the transactions of both stores, or of one."""
+    assert point in faults.POINTS
+    project.write(PROGRAM.format(rows=2000, rate=1000))
+    project.environment["PENSTOCK_FAULT"] = f"{point}:STOP:2"
+    first = project.start("run", "program.py", "--until-idle")
+    del project.environment["PENSTOCK_FAULT"]
+    _, status = os.waitpid(first.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    project.run("--take-over")
+    project.balance()
+    assert counted(project) == (2000, 2000)
 
 
 @pytest.mark.parametrize("project", [SYSTEMS[0], SYSTEMS[-1]], indirect=True)

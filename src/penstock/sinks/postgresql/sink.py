@@ -14,7 +14,7 @@ from penstock import receipts as counting
 from penstock.errors import Refused, Rejected, Unavailable
 from penstock.interfaces import Capabilities
 from penstock.plan import REPLAY, Lane
-from penstock.postgresql import connection, progress
+from penstock.postgresql import connection, progress, stalls
 from penstock.records import LaneKey, Progress, Receipt, Step
 from penstock.sinks.postgresql import belonging
 from penstock.sinks.postgresql.apart import Apart
@@ -62,7 +62,7 @@ class PostgresqlSink:
     # --- before the first row ---
 
     def open(self) -> None:
-        with connection.errors(), self._dial() as control:
+        with connection.errors(), stalls.attended(self._url), self._dial() as control:
             progress.install(control)
             with control.transaction():
                 # processes that start together take turns
