@@ -12,7 +12,7 @@ from psycopg import sql
 
 from penstock.services.postgresql import EmbeddedPostgresql
 
-pytest_plugins = ["tests.stack.fixtures"]
+pytest_plugins = ["tests.shop", "tests.stack.fixtures"]
 
 
 class Server:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from penstock.sources.http import Http
     from penstock.sources.oauth2 import OAuth2
     from penstock.sources.pagination import Offsets, Pages
+    from penstock.sources.postgresql.changes import PostgresChanges
+    from penstock.sources.postgresql.incremental import Postgres
     from penstock.sources.since import Since
 
 __all__ = [
@@ -52,6 +54,8 @@ __all__ = [
     "Pages",
     "Pattern",
     "Pipeline",
+    "Postgres",
+    "PostgresChanges",
     "Range",
     "Retention",
     "Since",
@@ -79,6 +83,8 @@ _ELSEWHERE = {
     "Links": "sources.chains",
     "Offsets": "sources.pagination",
     "Pages": "sources.pagination",
+    "Postgres": "sources.postgresql.incremental",
+    "PostgresChanges": "sources.postgresql.changes",
 }
 
 

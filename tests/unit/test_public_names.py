@@ -29,6 +29,8 @@ def test_the_public_names() -> None:
         "Pages",
         "Pattern",
         "Pipeline",
+        "Postgres",
+        "PostgresChanges",
         "Range",
         "Retention",
         "Since",

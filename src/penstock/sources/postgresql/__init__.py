@@ -1,0 +1,1 @@
+"""PostgreSQL as a source: rows by a growing column, and changes by logical replication."""
