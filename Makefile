@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet
 LOCK := $(COMPILE) pyproject.toml -c requirements/held-back.txt
 
-.PHONY: demo stack cluster airflow test check crash bench lock format clean help
+.PHONY: demo stack cluster airflow test check crash bench docs lock format clean help
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -39,6 +39,10 @@ crash: $(VENV)/.dev  ## the long crash runs
 
 bench: $(VENV)/.dev  ## speed, memory and latency beside their floors and peers
 	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.dev  ## the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "open build/site/index.html, or with search: $(BIN)/python -m http.server -d build/site --bind 127.0.0.1"
 
 format: $(VENV)/.dev  ## let the formatter have its way
 	$(BIN)/ruff check --fix .
