@@ -23,6 +23,12 @@ POINTS = (
 )
 """Every named point, in the order in which a micro-batch passes them."""
 
+FILE_POINTS = (
+    "listed",  # the manifest that lists staged files is there, none of them is shown
+    "showing",  # between two files that are shown
+)
+"""Points that only a sink of files passes."""
+
 SWITCHES = ("trimming", "fencing", "open-batch", "staged-count")
 """Guarantees that a test may switch off, to prove that the crash test then fails."""
 
@@ -49,14 +55,15 @@ def arm(name: str, action: Callable[[], None]) -> None:
     """Run `action` each time the point is passed, until `disarm`.
 
     Args:
-        name: One of `POINTS`.
+        name: One of `POINTS` or `FILE_POINTS`.
         action: Called on the passing thread; may raise, or kill the process.
 
     Raises:
         ValueError: There is no such point.
     """
-    if name not in POINTS:
-        raise ValueError(f"there is no point {name!r}; there are {', '.join(POINTS)}")
+    known = (*POINTS, *FILE_POINTS)
+    if name not in known:
+        raise ValueError(f"there is no point {name!r}; there are {', '.join(known)}")
     _armed[name] = action
 
 

@@ -204,12 +204,19 @@ class Log(Protocol):
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a sink can do; `apart`: it is an `Apart`, too."""
+    """What a sink can do; `apart`: it is an `Apart`, too.
+
+    With a `least_commit_interval` (seconds) a lane moves on its own, apart from the others: in
+    micro-batches of up to `most_records` and `most_bytes`, and no sooner than that after the last
+    one unless there is enough for a full one.
+    """
 
     upsert: bool = True
     delete: bool = True
     atomic: bool = True
     least_commit_interval: float = 0.0
+    most_records: int = 0
+    most_bytes: int = 0
     apart: bool = False
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from penstock.errors import Fenced, PenstockError, Refused, Unavailable
-from penstock.interfaces import Sink, SinkFactory
+from penstock.interfaces import Capabilities, Sink, SinkFactory
 from penstock.records import Counts, Progress
 
 SLOW = 2.0
@@ -45,11 +45,18 @@ class LaneWriter:
         self.progress: dict[int, Progress] = {}
         self.oldest: Mapping[int, int] = {}
         """The oldest offsets that the log keeps: where a lane begins that is new."""
+        self.capabilities = Capabilities()
+        """What its sink can do; known once it is claimed."""
         self.busy = 0.0
         """Seconds that a micro-batch takes this lane lately, to stage and to commit."""
         self._factory = factory
         self._sink: Sink | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+
+    @property
+    def alone(self) -> bool:
+        """Whether the lane moves on its own: its store wants few and large commits."""
+        return self.capabilities.least_commit_interval > 0
 
     @property
     def starts(self) -> dict[int, int]:
@@ -90,6 +97,7 @@ class LaneWriter:
             sink = self._factory()
             sink.open()
             self._sink = sink
+            self.capabilities = sink.capabilities
         else:
             self._sink.rollback()
         self.progress = dict(self._work(lambda sink: self._claimed(sink, epochs)))

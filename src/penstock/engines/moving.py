@@ -1,8 +1,9 @@
 """Moves a segment's lanes through the partitions that this process holds.
 
-Lanes that stand together form the group. A lane whose store is away, or that is new or far behind,
-catches up on a thread of its own and joins the group again when it is near; so one store that is
-away never stops another lane.
+Lanes that stand together form the group. A lane whose store wants large commits never belongs to
+it: it moves on a thread of its own, at its own pace. A lane whose store is away, or that is new or
+far behind, catches up on a thread of its own and joins the group again when it is near; so one
+store that is away never stops another lane.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from penstock.engines.feed import Feed
 from penstock.engines.group import Group
 from penstock.engines.lanes import LanesDown, LaneWriter, claim_all, slow
 from penstock.engines.preparing import recognise_topic
-from penstock.engines.reading import RECORDS, Reading
+from penstock.engines.reading import Reading, paced
 from penstock.engines.status import Board, State
 from penstock.engines.stopping import Stop, delays
 from penstock.errors import Unavailable
@@ -136,7 +137,7 @@ class Moving:
             writer.oldest = oldest
         tails.verify(desk.feed, self.writers)
         up = [writer for writer in self.writers if writer.name not in down]
-        behind = [writer for writer in up if _lag(writer, up) > NEAR]
+        behind = [writer for writer in up if writer.alone or _lag(writer, up) > NEAR]
         self._group = [writer for writer in up if writer not in behind]
         for writer in behind:
             self._leave(writer, State.CATCHING_UP)
@@ -214,14 +215,18 @@ class Moving:
             tails.verify(desk.feed, [writer])
             group = self._grouped(desk, [writer])
             if not self._near(writer, 0):
-                self._say(writer.name, State.CATCHING_UP)
+                self._say(writer.name, State.RUNNING if writer.alone else State.CATCHING_UP)
                 group.recover()
                 group.run(lambda: self._proceeds(desk.feed) and not self._near(writer, group.last))
+        if writer.alone:
+            return
         with self._changed:
             self._joining.append(writer)
         self._wake()
 
     def _near(self, writer: LaneWriter, batch: int) -> bool:
+        if writer.alone:
+            return False
         return not self._group or _lag(writer, self._group) <= max(NEAR, 2 * batch)
 
     def _grouped(self, desk: Desk, writers: Sequence[LaneWriter]) -> Group:
@@ -233,8 +238,7 @@ class Moving:
     def _supply(self, desk: Desk, writers: Sequence[LaneWriter]) -> Supply:
         place = self._place
         if place.cluster is None:
-            records = place.options.batch_records or RECORDS
-            return Reading(desk, writers, place.planning, records)
+            return Reading(desk, writers, place.planning, paced(writers, place.options))
         from penstock.engines.spark.query import Query
 
         return Query(place, place.cluster, desk, writers, self._log_id)

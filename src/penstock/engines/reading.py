@@ -6,7 +6,9 @@ before is visible, so that what came in the meantime goes in one batch.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ from penstock.records import Limits, Span
 
 if TYPE_CHECKING:
     from penstock.engines.desk import Desk
+    from penstock.engines.options import Options
     from penstock.engines.planning import Planning
     from penstock.home.batches import OpenBatch
     from penstock.plan import MicroBatch
@@ -32,8 +35,36 @@ RECORDS = 20_000
 _LARGE = 1_000
 """Bytes of a large record: a limit of few records is one of few bytes, too."""
 
+_GLANCE = 0.2
+"""Seconds between two looks whether there is enough for a large micro-batch."""
+
 PAUSE = 0.5
 """Seconds after which an idle reader looks whether it shall end."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How much a micro-batch holds, and how often there is one.
+
+    Args:
+        limits: The most that it reads.
+        interval: Seconds from one to the next while less than half of `limits` is there.
+    """
+
+    limits: Limits
+    interval: float = 0.0
+
+
+def paced(writers: Sequence[LaneWriter], options: Options) -> Pace:
+    """Say at which pace lanes move: alone, one whose store wants large commits."""
+    if len(writers) == 1 and writers[0].alone:
+        wanted = writers[0].capabilities
+        records = options.batch_records or wanted.most_records or RECORDS
+        ends = options.until_idle or options.run_id is not None
+        interval = 0.0 if ends else wanted.least_commit_interval
+        return Pace(Limits(records, wanted.most_bytes or MOST_BYTES), interval)
+    records = options.batch_records or RECORDS
+    return Pace(Limits(records, min(MOST_BYTES, records * _LARGE)))
 
 
 class Reading:
@@ -43,18 +74,20 @@ class Reading:
         desk: The group's connections.
         writers: The group's lanes, claimed.
         planning: Runs the plan.
-        records: The most records in a micro-batch.
+        pace: How much at once, and how often.
     """
 
     def __init__(
-        self, desk: Desk, writers: Sequence[LaneWriter], planning: Planning, records: int = RECORDS
+        self, desk: Desk, writers: Sequence[LaneWriter], planning: Planning, pace: Pace
     ) -> None:
         self.flow = Flow()
         self.last = 0
         self._desk = desk
         self._writers = writers
         self._planning = planning
-        self._limits = Limits(records, min(MOST_BYTES, records * _LARGE))
+        self._limits = pace.limits
+        self._interval = pace.interval
+        self._due = 0.0
         self._raw: Channel[MicroBatch] = Channel()
         self._threads: list[Thread] = []
 
@@ -80,7 +113,11 @@ class Reading:
             self._desk.mark(self._writers)
             if not self.flow.admit(DEEP if deep else 1, PAUSE):
                 continue
+            if not (deep or self._is_time(starts)):
+                time.sleep(_GLANCE)
+                continue
             batch = self._desk.feed.read(starts, self._limits)
+            self._due = time.monotonic() + self._interval
             if batch is None:
                 deep = False
                 self._desk.feed.wait(starts, PAUSE)
@@ -90,6 +127,14 @@ class Reading:
             self.flow.started()
             raw.put(batch)
             starts.update({p: span.end for p, span in batch.spans.items()})
+
+    def _is_time(self, starts: Mapping[int, int]) -> bool:
+        """Whether the last read is long enough ago, or there is enough to read."""
+        if not self._interval or time.monotonic() >= self._due:
+            return True
+        self._desk.feed.look()
+        there = sum(max(0, end - starts.get(p, end)) for p, end in self._desk.feed.ends.items())
+        return there * 2 >= self._limits.records
 
     def _plan(
         self,

@@ -9,6 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from penstock.errors import ProfileError
+from penstock.filesystems import SCHEMES
 from penstock.home.database import Home
 from penstock.plan import LOG_STORE
 from penstock.profile import SparkSettings
@@ -201,9 +202,13 @@ class Systems:
             from penstock.sinks.cassandra import CassandraSink
 
             return CassandraSink(store, lane, key)
+        if url.startswith(SCHEMES):
+            from penstock.sinks.files import FileSink
+
+            return FileSink(store, lane, key)
         raise ProfileError(
             f"there is no sink for {store.scheme!r} (store {lane.store!r}); "
-            "use postgresql or cassandra"
+            "use postgresql, cassandra, file, s3 or hdfs"
         )
 
     def _topic_sink(self, lane: Lane, key: LaneKey) -> Sink:

@@ -101,7 +101,7 @@ def _verify(found: Address, shown: str, port: int | None) -> None:
     absolute = found.path.startswith("/")
     if found.scheme == "file" and (found.host not in {"", "localhost"} or not absolute):
         raise ProfileError(f"{shown} names no folder of this machine; write {form}")
-    if found.scheme == "hdfs" and (port is None or not absolute or found.user):
+    if found.scheme == "hdfs" and (port is None or found.user):
         raise ProfileError(
             f"{shown} does not say where HDFS is; write {form} (who you are there, say by "
             "HADOOP_USER_NAME or Kerberos)"

@@ -14,6 +14,14 @@ from penstock.errors import PenstockError, Refused, Unavailable
 from penstock.filesystems.address import Address
 from penstock.filesystems.filesystem import Entry, verified
 
+# The engine waits and tries again; this is for a hiccup, and for a NameNode that takes over.
+_CONFIG = {
+    "dfs.client.failover.max.attempts": "4",
+    "dfs.client.failover.sleep.base.millis": "200",
+    "dfs.client.failover.sleep.max.millis": "2000",
+    "dfs.client.socket-timeout": "30000",
+}
+
 _JAVA = re.compile(r"\b(?:org\.apache\.hadoop|java)\.[\w.$]*?(\w+(?:Exception|Error))\b")
 
 _TRACE = re.compile(r"(?:\\n|\n)(?:\\t|\t)at ")
@@ -98,7 +106,7 @@ class HdfsFiles:
     @property
     def _client(self) -> Client:
         if self._made is None:
-            self._made = Client(self._node)
+            self._made = Client(self._node, _CONFIG)
         return self._made
 
     def _path(self, name: str) -> str:

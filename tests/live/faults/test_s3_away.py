@@ -8,6 +8,10 @@ from tests.stack.proxy import Proxy
 
 from penstock.errors import Refused, Unavailable
 from penstock.filesystems import open_url
+from penstock.profile import Store
+from penstock.sinks.files import FileSink
+from penstock.testing.conformance.sink_store import THREE
+from penstock.testing.conformance.subjects import KEY, Person, lane, rows, steps
 
 
 def test_a_server_that_refuses_is_away(s3: Objects) -> None:
@@ -22,6 +26,34 @@ def test_a_server_that_refuses_is_away(s3: Objects) -> None:
             assert "secret" not in str(caught.value)
         proxy.resume()
         assert files.read("f") == b"1"
+
+
+def test_a_commit_that_s3_does_not_answer_is_made_once(s3: Objects) -> None:
+    """Whether it came to pass before the connection broke or not, the rows are there once."""
+    bucket = s3.bucket().partition("@")[2].partition("?")[0]
+    with Proxy(s3.endpoint) as proxy:
+        url = s3.url(f"{bucket}/lake", f"http://127.0.0.1:{proxy.port}")
+        sink = FileSink(Store("lake", url), lane(Person, "append"), KEY)
+        sink.open()
+        before = sink.claim({0: 1})
+        receipt = sink.stage(rows(THREE))
+        proxy.refuse()
+        with pytest.raises(Unavailable):
+            sink.commit([receipt], steps(before, {0: 3}))
+        with pytest.raises(Unavailable):
+            sink.stage(rows(THREE))
+        sink.rollback()
+        proxy.resume()
+        before = sink.claim({0: 1})
+        assert before[0].next == 0
+        stands = sink.commit([sink.stage(rows(THREE))], steps(before, {0: 3}))
+        assert stands[0].totals.written == 3
+        seen = [frame.height for frame in sink.positions()]
+        assert sum(seen) == 3
+        sink.sweep(1)
+        left = [e.name for e in open_url(url).list() if e.name.endswith(".staged")]
+        assert left == []
+        sink.close()
 
 
 def test_a_missing_bucket_is_refused(s3: Objects) -> None:
