@@ -8,6 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from penstock.errors import PenstockError, Refused, Unavailable
@@ -58,6 +60,28 @@ class Tables(Folder):
         return [b"id\n1\n2\n", b'id,x\n\xff,"\n', b"id\r\n3\r\n"]
 
 
+class Packed(Folder):
+    """Files that are written whole, by a URL."""
+
+    def source(self) -> Source:
+        return Files(f"file://{self._path}/*.ndjson")
+
+
+class Columns(Folder):
+    """Parquet."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        for number, name in enumerate(sorted(self._path.iterdir())):
+            pq.write_table(pa.table({"id": [number]}), name)
+
+    def source(self) -> Source:
+        return Files(self._path / "*", format="parquet")
+
+    def bodies(self) -> Sequence[bytes]:
+        return [b'{"id":0}\n', b'{"id":1}\n', b'{"id":2}\n']
+
+
 class Api(SourceSystem):
     def __init__(self, pages: Pagination) -> None:
         self._pages = pages
@@ -103,7 +127,7 @@ class TestGenerator(SourceConformance):
 
 
 class TestFiles(SourceConformance, RemoteSourceConformance):
-    @pytest.fixture(params=[Folder, Tables])
+    @pytest.fixture(params=[Folder, Tables, Packed, Columns])
     def system(self, tmp_path: Path, request: pytest.FixtureRequest) -> SourceSystem:
         made: SourceSystem = request.param(tmp_path)
         return made

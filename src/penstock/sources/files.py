@@ -16,21 +16,23 @@ from pathlib import Path
 
 from penstock.errors import Refused, Unavailable
 from penstock.interfaces import Clock, Cursor, Response
-from penstock.profile import EnvVar
+from penstock.profile import EnvVar, redact
 from penstock.records import Span
 from penstock.sources.declared import require, seconds
 from penstock.sources.forms import Csv, Form, Lines
 from penstock.sources.marks import Mark, Marks, identity, seal
+from penstock.sources.places import place
+from penstock.sources.whole import Whole, is_compressed
 
 _CHUNK = 256 * 1024
-_FORMATS: dict[str, Form] = {"ndjson": Lines(), "csv": Csv()}
+_FORMATS: dict[str, Form | None] = {"ndjson": Lines(), "csv": Csv(), "parquet": None}
 _WILD = re.compile(r"[*?\[]")
 
 _log = logging.getLogger(__name__)
 
 
 class Files:
-    """Read NDJSON or CSV: a file, all files of a folder, or those that match a pattern.
+    """Read NDJSON, CSV or Parquet: a file, all files of a folder, or those that match a pattern.
 
     Files are taken in the order of their names, in pieces of whole records. With `every` they are
     watched: a file may grow, a last line is taken when its newline has come, new files join.
@@ -43,9 +45,16 @@ class Files:
     rotated, let the pattern cover the rotated names (`"logs/app.log*"`). Hidden files of a folder
     are passed over. A file that cannot be read is waited for, after the others were read.
 
+    Objects (`s3://bucket/in/*.csv?region=…`, `hdfs://host:port/in`), Parquet and compressed files
+    (a path that ends in `.gz` or `.zst`) are taken as written whole: each is known by its name and
+    version, and read to its end. One that was appended to goes on where it stood; one that was
+    replaced begins anew. Parquet is landed as NDJSON, some thousand rows of a row group at once.
+    What cannot be read on (truncated, damaged) is one dead letter, with `every` only when it was
+    written more than a minute ago.
+
     Args:
         path: The file, folder or pattern (`*`, `?`, `[…]`, `**`). A variable is read when opened.
-        format: `"ndjson"`, `"csv"`, or `Csv(…)` for CSV that is written otherwise.
+        format: `"ndjson"`, `"csv"`, `Csv(…)` for CSV that is written otherwise, or `"parquet"`.
         every: Seconds (or `"1s"`) from the end of one poll to the next; None to read once.
 
     Example:
@@ -61,24 +70,31 @@ class Files:
     ) -> None:
         require(bool(path), "Files needs the path of a file or folder, or a pattern")
         self._form = _form(format)
-        self.framing = self._form.framing
+        self._grown = self._form or Lines()
+        self.framing = self._grown.framing
         self.every = None if every is None else seconds(every, "every")
         self._path = path
         self._said: set[tuple[str, Mark]] = set()
 
     def describe(self) -> str:
         shown = f"${self._path.name}" if isinstance(self._path, EnvVar) else os.fspath(self._path)
-        return f"files {shown}"
+        return f"files {redact(shown)}"
 
     def check(self) -> None:
+        if (whole := self._whole()) is not None:
+            whole.check()
+            return
         for path in self._paths():
             with _opened(path):
                 pass
 
     def poll(self, cursor: Cursor, clock: Clock) -> Iterator[Response]:
+        if (whole := self._whole()) is not None:
+            yield from whole.poll(cursor, clock)
+            return
         paths = {_text(path): path for path in self._paths()}
         stats = _stats(paths)
-        marks = Marks(cursor, stats)
+        marks = _marks(cursor, stats)
         unreadable: Unavailable | None = None
         for name, stat in stats.items():
             try:
@@ -89,9 +105,19 @@ class Files:
         if unreadable is not None:
             raise unreadable
 
+    def _whole(self) -> Whole | None:
+        """How files are read that are written whole; None when these may grow."""
+        text = self._resolved()
+        if "://" not in text and self._form is not None and not is_compressed(text):
+            return None
+        return Whole(place(text), self._form, watched=self.every is not None)
+
+    def _resolved(self) -> str:
+        return self._path.resolve() if isinstance(self._path, EnvVar) else os.fspath(self._path)
+
     def _paths(self) -> list[Path]:
         """The files there are now, by name."""
-        text = self._path.resolve() if isinstance(self._path, EnvVar) else os.fspath(self._path)
+        text = self._resolved()
         path = Path(text)
         with _system_errors(path):
             if path.is_dir():
@@ -125,7 +151,7 @@ class Files:
         Nothing when there is none to come: what is no header is landed, and a dead letter.
         """
         beginning = os.pread(descriptor, _CHUNK, 0)
-        size = self._form.head(beginning)
+        size = self._grown.head(beginning)
         if size is None and self.every is not None and len(beginning) < _CHUNK:
             return None
         return beginning[:size] if size else b""
@@ -141,7 +167,7 @@ class Files:
                 break
             begun += block
             try:
-                whole = self._form.whole(begun, len(begun) - len(block))
+                whole = self._grown.whole(begun, len(begun) - len(block))
             except Refused as error:
                 raise Refused(f"at byte {start} of {name}, {error}") from None
             if whole:
@@ -163,12 +189,21 @@ class Files:
         return {"note": note}
 
 
-def _form(format: str | Csv) -> Form:
+def _form(format: str | Csv) -> Form | None:
     if isinstance(format, Csv):
         return format
     known = ", ".join(map(repr, _FORMATS))
     require(format in _FORMATS, f"format={format!r} is unknown: write one of {known}")
     return _FORMATS[format]
+
+
+def _marks(cursor: Cursor, stats: Mapping[str, os.stat_result]) -> Marks:
+    if cursor is not None and cursor.keys() == {"files"}:
+        raise Refused(
+            "the cursor was kept by another kind of source, of files that are written whole; land "
+            "this one under a new name"
+        )
+    return Marks(cursor, stats)
 
 
 def _verify(name: str, descriptor: int, mark: Mark, start: int, piece: bytes) -> None:
