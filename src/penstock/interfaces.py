@@ -204,7 +204,7 @@ class Log(Protocol):
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a sink can do; `apart`: it is an `Apart`, too.
+    """What a sink can do; `apart`: it is an `Apart`, too; `forgets`: it is a `Forgetful`, too.
 
     With a `least_commit_interval` (seconds) a lane moves on its own, apart from the others: in
     micro-batches of up to `most_records` and `most_bytes`, and no sooner than that after the last
@@ -218,6 +218,7 @@ class Capabilities:
     most_records: int = 0
     most_bytes: int = 0
     apart: bool = False
+    forgets: bool = False
 
 
 class Sink(Protocol):
@@ -324,6 +325,16 @@ class Apart(Sink, Protocol):
         Returns:
             A receipt whose token names exactly what this call staged.
         """
+
+
+class Forgetful(Sink, Protocol):
+    """A sink into a log of others: it removes rows by itself some day, and may be made anew."""
+
+    def identity(self) -> str:
+        """Return the id that changes when what is written to is made anew; it is open."""
+
+    def forgotten(self) -> str:
+        """Say why rows may be gone that were written; empty when none can be."""
 
 
 SinkFactory = Callable[[], Sink]

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import penstock
 from penstock.cli.main import app
-from penstock.pipeline import Stream
+from penstock.pipeline import Merged, Stream
 
 REFERENCE = ROOT / "docs" / "reference"
 HEAD = """# The command
@@ -103,7 +103,7 @@ def signature(name: str, thing: object) -> str:
 
 def entry(name: str) -> Iterator[str]:
     """One public name, and its methods when it is not a mere declaration."""
-    thing = Stream if name == "Stream" else getattr(penstock, name)
+    thing = {"Stream": Stream, "Merged": Merged}.get(name) or getattr(penstock, name)
     yield f"## `{name}`\n"
     if not isinstance(thing, (type, FunctionType)):
         yield MARKS[name] + "\n"
@@ -111,7 +111,7 @@ def entry(name: str) -> Iterator[str]:
     if name != "Contract":
         yield f"```text\n{signature('ps.' + name, thing)}\n```\n"
     yield documented(thing.__doc__ or "") + "\n"
-    if name in ("Pipeline", "Stream"):
+    if name in ("Pipeline", "Stream", "Merged"):
         for method, value in vars(thing).items():
             if isinstance(value, FunctionType) and not method.startswith("_"):
                 yield f"### `{name}.{method}`\n"
@@ -130,7 +130,7 @@ def program_page() -> str:
     return PROGRAM_HEAD + "\n" + "\n".join(part for name in names for part in entry(name))
 
 
-FIRST = ["Contract", "key", "born", "Pipeline", "Stream"]
+FIRST = ["Contract", "key", "born", "Pipeline", "Stream", "Merged"]
 PAGES = {"command.md": command_page, "program.md": program_page}
 
 

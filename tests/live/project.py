@@ -58,6 +58,7 @@ class Project:
         registry: URL of a schema registry; the topics then hold Avro.
         prefix: What the pipeline's and the topics' names begin with.
         patience: Seconds for a command.
+        more: What else the profile file holds.
     """
 
     path: Path
@@ -68,6 +69,7 @@ class Project:
     registry: str = ""
     prefix: str = ""
     patience: float = 100
+    more: str = ""
 
     def __post_init__(self) -> None:
         self.stores = {name: f"{self.url}&schema={name}" for name in ("one", "two")} | self.stores
@@ -79,7 +81,7 @@ class Project:
         if self.registry:
             lines.append(f"registry = {self.registry!r}")
         stores = [f"{json.dumps(name)} = {url!r}" for name, url in self.stores.items()]
-        text = "\n".join([*lines, "[profiles.test.stores]", *stores, ""])
+        text = "\n".join([*lines, "[profiles.test.stores]", *stores, self.more])
         (self.path / "penstock.toml").write_text(text)
 
     def write(self, program: str, name: str = "program.py") -> None:

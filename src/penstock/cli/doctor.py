@@ -90,6 +90,7 @@ def _home(systems: Systems, declared: Pipeline, segments: tuple[Segment, ...]) -
             held = {str(holder) for holder in leases.holders(cursor, declared.name)}
             changes = contracts.changes(cursor, declared.name, segments)
             keys = mask_keys.changed(cursor, declared.name, segments)
+            wrong = contracts.disagreements(cursor, declared.name, segments)
     except PenstockError as error:
         yield refusal("home", error)
         return
@@ -98,6 +99,7 @@ def _home(systems: Systems, declared: Pipeline, segments: tuple[Segment, ...]) -
         yield Finding("leases", "change", f"held by {holder}; a run would stand by")
     yield from map(_contract, changes)
     yield from (Finding("masks", "refused", words) for words in keys)
+    yield from (Finding("contracts", "refused", words) for words in wrong)
 
 
 def _contract(change: contracts.Change) -> Finding:

@@ -1,7 +1,7 @@
 """Contracts: one declaration gives decoding, columns, checks, encoding and comparison."""
 
 from penstock.contract.checks import validate
-from penstock.contract.compat import Changes, compare
+from penstock.contract.compat import Changes, compare, unreadable
 from penstock.contract.constraints import Check, Constraint, Length, OneOf, Pattern, Range
 from penstock.contract.declare import Contract, Digits, Name, Text, born, key
 from penstock.contract.decode import Decoded, Failure, decode
@@ -43,5 +43,6 @@ __all__ = [
     "masked",
     "spec",
     "synthetic",
+    "unreadable",
     "validate",
 ]

@@ -165,3 +165,44 @@ def _choices(path: str, was: list[str], now: list[str], changes: Changes) -> Non
         changes.breaking.append(f"{path} no longer allows {', '.join(lost)}")
     if won := [v for v in now if v not in was]:
         changes.compatible.append(f"{path} also allows {', '.join(won)}")
+
+
+_TEXTS = {"str", "uuid", "date", "datetime", "choice", "bytes"}
+_NUMBERS = {"int", "float"}
+_EITHER = {"text", "decimal"}
+"""Kinds that JSON writes as a text, as a number, or as one of both."""
+
+
+def unreadable(written: dict[str, Any], read: ContractSpec) -> list[str]:
+    """Say why no record of one contract fits another one, one sentence each; empty if some may.
+
+    Args:
+        written: What `to_json` of the contract gave that records are written by.
+        read: The contract that they are read by; fields that it does not name are ignored.
+    """
+    found: list[str] = []
+    _unreadable("", written["fields"], read.to_json()["fields"], found)
+    return found
+
+
+def _unreadable(
+    path: str, written: list[dict[str, Any]], read: list[dict[str, Any]], found: list[str]
+) -> None:
+    there = {was["json_name"]: was for was in written}
+    for now in read:
+        name, was = f"{path}{now['name']}", there.get(now["json_name"])
+        if was is None:
+            if not (now["nullable"] or now["born"]):
+                found.append(f"{name} is not written")
+            continue
+        before, after = was["type"], now["type"]
+        if before["kind"] == after["kind"] == "nested":
+            _unreadable(f"{name}.", before["fields"], after["fields"], found)
+        elif not _alike(before["kind"], after["kind"]):
+            found.append(f"{name} is written as {before['kind']} and read as {after['kind']}")
+
+
+def _alike(written: str, read: str) -> bool:
+    """Whether a value of one kind can be one of the other in JSON."""
+    both = {written, read}
+    return written == read or both <= _TEXTS | _EITHER or both <= _NUMBERS | _EITHER

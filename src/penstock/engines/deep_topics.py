@@ -16,6 +16,7 @@ from penstock.contract import encode, encode_key
 from penstock.engines.rowset import BUCKETS, RowSet
 from penstock.engines.standing import Compared, Standing, Written
 from penstock.errors import LogChanged
+from penstock.logs import staging
 from penstock.logs.paging import pages
 from penstock.records import Span
 
@@ -109,16 +110,20 @@ def compare(
     """
     result = Compared()
     words = _Words(segment, feed, standing.lane, written)
+    unsigned = 0
     with RowSet(_FOUND) as found:
         try:
             for records in pages(written.topic):
-                found.add(_found(standing.lane, written, records))
+                own = _own(written, records)
+                unsigned += own.filter(~staging.is_signed(pl.col("headers"))).height
+                found.add(_found(standing.lane, own))
         except LogChanged as error:
             result.differences.append(str(error))
             return result
         result.rows = found.rows
         bounds = _bounds(written, wanted, found)
-        _judge(standing, words, _Sides(wanted, found, bounds), result)
+        strange = standing.lane.shared and unsigned > 0
+        _judge(standing, words, _Sides(wanted, found, bounds, strange), result)
     return result
 
 
@@ -127,6 +132,8 @@ class _Sides:
     wanted: RowSet
     found: RowSet
     bounds: Mapping[int, _Place]
+    strange: bool
+    """Whether the topic has several writers, and records that do not say which one's they are."""
 
     def differing(self) -> Iterator[Differing]:
         return _differing(self.wanted, self.found)
@@ -136,7 +143,7 @@ def _judge(standing: Standing, words: _Words, sides: _Sides, result: Compared) -
     first_missing: list[dict[str, Any]] = []
     first_surplus: list[dict[str, Any]] = []
     gone = unknown = 0
-    unsure = bool(standing.doubtful) or standing.loose or standing.anew
+    unsure = bool(standing.doubtful) or standing.loose or standing.anew or sides.strange
     for differing in sides.differing():
         missing = differing.missing
         lost = missing.filter(_kept(standing, sides.bounds))
@@ -157,8 +164,9 @@ def _judge(standing: Standing, words: _Words, sides: _Sides, result: Compared) -
     if unknown:
         result.doubtful = unknown
         result.notes.append(
-            f"{about} holds {unknown} records that are checked by count only, as the log or the "
-            "program that they come from is no longer there"
+            f"{about} holds {unknown} records that are checked by count only, as they were written "
+            "before the topic had several writers, or the log or program that they come from is "
+            "no longer there"
         )
 
 
@@ -218,11 +226,16 @@ def _least(first: list[dict[str, Any]], rows: pl.DataFrame, by: list[str]) -> li
     return sorted(both, key=lambda row: [row[name] for name in by])[:1]
 
 
-def _found(lane: Lane, written: Written, records: pl.DataFrame) -> pl.DataFrame:
+def _own(written: Written, records: pl.DataFrame) -> pl.DataFrame:
+    """The records that are to be compared, without those that others say they have written."""
     within = pl.lit(False)
     for partition, span in written.spans.items():
         within |= (pl.col("partition") == partition) & (pl.col("offset") < span.end)
-    records = records.filter(within)
+    others = staging.is_signed(pl.col("headers")) & (pl.col("headers") != written.signed)
+    return records.filter(within & ~others)
+
+
+def _found(lane: Lane, records: pl.DataFrame) -> pl.DataFrame:
     lane.codec.prepare(records)
     there = records.with_row_index("_row").filter(pl.col("value").is_not_null())
     rows = lane.codec.decode(lane.spec, there["value"]).rows

@@ -97,8 +97,9 @@ def laid(
             stack.enter_context(_made(url, beside, namespace))
             if url.startswith(_POSTGRESQL):
                 databases.append(url)
-        if profile.registry:
-            stack.enter_context(_forgotten(profile.registry, namespace))
+        registries = [profile.registry, *(store.registry for store in profile.stores.values())]
+        for registry in dict.fromkeys(filter(None, registries)):
+            stack.enter_context(_forgotten(registry, namespace))
         named = {victim.name: victim for victim in to_kill}
         ground = Ground(own, "" if profile.embedded else namespace, root, named, databases)
         stack.callback(ground.revive)  # what is removed must run

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from threading import Condition, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from penstock.engines import tails
 from penstock.engines.books import Books, Moved
@@ -21,7 +21,7 @@ from penstock.engines.desk import Desk
 from penstock.engines.feed import Feed
 from penstock.engines.group import Group
 from penstock.engines.lanes import LanesDown, LaneWriter, claim_all, slow
-from penstock.engines.preparing import recognise_topic
+from penstock.engines.preparing import recognise_target, recognise_topic
 from penstock.engines.reading import Reading, paced
 from penstock.engines.status import Board, State
 from penstock.engines.stopping import Stop, delays
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from penstock.engines.spark.session import Cluster
     from penstock.engines.supply import Supply
     from penstock.engines.systems import Systems
-    from penstock.interfaces import Sink
+    from penstock.interfaces import Forgetful, Sink
     from penstock.plan import Lane, Segment
 
 NEAR = 1_000
@@ -91,11 +91,15 @@ class Moving:
         ]
 
     def _sink(self, lane: Lane) -> Sink:
-        place = self._place
+        place, accept = self._place, self._place.options.accept_log
         if lane.mode == "topic":
-            accept = place.options.accept_log
             recognise_topic(place.systems, place.pipeline, lane, accept=accept)
-        return place.systems.sink(lane, self._key(lane.name))
+        sink = place.systems.sink(lane, self._key(lane.name))
+        if sink.capabilities.forgets:
+            recognise_target(
+                place.systems, place.pipeline, lane, cast("Forgetful", sink), accept=accept
+            )
+        return sink
 
     def _key(self, lane: str) -> LaneKey:
         return LaneKey(self._place.pipeline, self._log_id, self._place.segment.name, lane)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from penstock import plan
-from penstock.errors import CheckError, ContractError
+from penstock.errors import CheckError, ContractError, LogChanged
 from penstock.home import contracts, identities, mask_keys, programs
 from penstock.postgresql import stalls
 from penstock.serdes.formats import codecs
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from penstock.engines.systems import Systems
     from penstock.home.contracts import Change
     from penstock.home.database import Home
+    from penstock.interfaces import Forgetful
     from penstock.pipeline import Pipeline
     from penstock.plan import Lane, Segment
     from penstock.profile import Profile
@@ -101,3 +102,36 @@ def recognise_topic(systems: Systems, pipeline: str, lane: Lane, *, accept: bool
         log.close()
     with systems.home() as home:
         recognise(home, pipeline, lane.table, log_id, accept=accept)
+
+
+def recognise_target(
+    systems: Systems, pipeline: str, lane: Lane, sink: Forgetful, *, accept: bool
+) -> None:
+    """Open a sink, and make sure that what it writes to is what the lane wrote to before.
+
+    Args:
+        systems: Entered.
+        pipeline: Whose lane.
+        lane: The lane.
+        sink: Its sink; closed if this fails.
+        accept: Whether to take what is there now for the right one.
+
+    Raises:
+        LogChanged: It was removed, and what the lane wrote with it; and that was not accepted.
+        PenstockError: As `Sink.open` raises it.
+    """
+    try:
+        sink.open()
+        with systems.home() as home:
+            recognise(home, pipeline, lane.name, sink.identity(), accept=accept)
+    except LogChanged as error:
+        sink.close()
+        raise LogChanged(
+            f"topic {lane.table!r} of store {lane.store!r} was deleted and made anew, and what "
+            f"lane {lane.name!r} wrote to it is gone. Bring the old one back; or name another "
+            "table in .sink(...), which gets every row that the log still has; or run with "
+            "--accept-log to go on in the new one with what comes next"
+        ) from error
+    except BaseException:
+        sink.close()
+        raise

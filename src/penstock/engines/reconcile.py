@@ -15,6 +15,7 @@ from penstock.engines.feed import Feed
 from penstock.engines.standing import Compared, Standing, Written
 from penstock.home import deadletters, leases, ledger, orders
 from penstock.home.replays import ReplayLog, log_id
+from penstock.logs import staging
 from penstock.plan import REPLAY
 from penstock.records import Counts, LaneKey, Span
 
@@ -99,6 +100,9 @@ def reconcile(
     with systems.home("reconcile") as home:
         for segment in segments:
             lanes += _Segment(pipeline, segment, systems, home, found).reconcile(deep, progress)
+        chained = chain.verify(pipeline, segments, systems, home, deep=deep)
+        found.differences += chained.differences
+        found.notes += chained.notes
         with home.transaction() as cursor:
             for one in deadletters.imbalances(cursor, pipeline):
                 found.differences.append(
@@ -132,9 +136,6 @@ class _Segment:
             stands = {name: sink.progress() for name, (_, sink) in sinks.items()}
             for name, (key, _) in sinks.items():
                 self._ledger(key, stands[name])
-            for lane in self._segment.lanes:
-                if lane.mode == "topic":
-                    self._chain(lane, *sinks[lane.name], deep)
             compared = self._deep(log, sinks, stands, progress) if deep else {}
             return [
                 LaneReport(
@@ -160,38 +161,6 @@ class _Segment:
                     f"lane {key.lane}, partition {partition} of {key.segment}: {words}"
                 )
 
-    def _chain(self, lane: Lane, key: LaneKey, sink: Sink, deep: bool) -> None:
-        """What a lane wrote to a topic that only it writes is what the topic got."""
-        before = _delivered(sink.progress())
-        topic = self._systems.topic(lane.table)
-        try:
-            log_id = topic.identity()
-            least, most = chain.given(topic, gapless=self._systems.gapless, deep=deep)
-        finally:
-            topic.close()
-        after = _delivered(sink.progress())
-        if least <= after and before <= most:
-            return
-        with self._home.transaction() as cursor:
-            anew = chain.made_anew(cursor, self._pipeline, lane.table, log_id)
-            source_anew = chain.made_anew(cursor, self._pipeline, key.segment, key.log_id)
-        if source_anew and before <= most:
-            self._found.notes.append(
-                f"lane {lane.name}: its log was made anew; topic {lane.table!r} holds what came "
-                "from the one before, too, and its records are not counted"
-            )
-            return
-        if anew and least <= after:
-            self._found.notes.append(
-                f"lane {lane.name}: topic {lane.table!r} was made anew; what was written to the "
-                "one before is not there to be counted"
-            )
-            return
-        self._found.differences.append(
-            f"lane {lane.name} wrote {after} records, topic {lane.table!r} was given {most}: "
-            "somebody else writes it, or it was restored"
-        )
-
     def _deep(
         self,
         log: Log,
@@ -201,7 +170,7 @@ class _Segment:
     ) -> dict[str, Compared]:
         with ExitStack() as stack:
             written = {
-                lane.name: self._written(lane, stands[lane.name], stack)
+                lane.name: self._written(lane, sinks[lane.name][0], stands[lane.name], stack)
                 for lane in self._segment.lanes
                 if lane.mode == "topic"
             }
@@ -263,7 +232,9 @@ class _Segment:
         feed = Feed(log, replays, bases, self._segment.codec)
         return rows.compare(self._segment, feed, standings, bases, progress)
 
-    def _written(self, lane: Lane, stood: Mapping[int, Progress], stack: ExitStack) -> Written:
+    def _written(
+        self, lane: Lane, key: LaneKey, stood: Mapping[int, Progress], stack: ExitStack
+    ) -> Written:
         topic = self._systems.topic(lane.table)
         stack.callback(topic.close)
         with self._home.transaction() as cursor:
@@ -273,6 +244,7 @@ class _Segment:
             topic.spans(),
             {p: one.next for p, one in stood.items() if p != REPLAY},
             not anew and not self._systems.compacted(lane.table),
+            staging.signed(key),
         )
 
     def _comparable(self, anew: bool) -> Iterator[Lane]:
@@ -357,11 +329,6 @@ def _ledger_key(key: LaneKey, partition: int) -> LaneKey:
 
 def _next(stands: Mapping[int, Progress], partition: int) -> int:
     return stands[partition].next if partition in stands else 0
-
-
-def _delivered(stands: Mapping[int, Progress]) -> int:
-    totals = sum((one.totals for one in stands.values()), Counts())
-    return totals.written + totals.deleted + totals.superseded
 
 
 def _wrong(entries: Sequence[ledger.Entry], progress: Progress) -> Iterator[str]:

@@ -11,6 +11,7 @@ import polars as pl
 
 from penstock.contract import encode, encode_key
 from penstock.home import ledger
+from penstock.logs import staging
 from penstock.logs.paging import pages
 from penstock.records import Counts, LaneKey
 
@@ -91,10 +92,11 @@ class Remains:
             {"_row": kept["_row"].gather(rows["_row"]), "document": encode(lane.spec, rows)}
         )
         read = pl.coalesce("document", "value").alias("value")
+        names = ~staging.is_signed(pl.col("headers"))  # of pipelines and segments, set apart here
         return (
             records.join(documents, on="_row", how="left")
             .sort("_row")
-            .with_columns(read)
+            .with_columns(read, pl.when(names).then("headers").alias("headers"))
             .drop("_row", "document")
         )
 

@@ -26,12 +26,14 @@ class Written:
         spans: What of it is compared; all of that was written before `Standing.ends`.
         sure: Offsets of the log that was read, before which all rows were in the topic by then.
         keeps: Whether it still has all that the lane wrote but what retention took.
+        signed: The headers of the lane's records, if others write the topic, too.
     """
 
     topic: Log
     spans: Mapping[int, Span]
     sure: Mapping[int, int]
     keeps: bool
+    signed: bytes
 
 
 @dataclass(frozen=True)

@@ -206,9 +206,13 @@ class Systems:
             from penstock.sinks.files import FileSink
 
             return FileSink(store, lane, key)
+        if url.startswith(_KAFKA):
+            from penstock.logs.kafka.store_sink import KafkaStoreSink
+
+            return KafkaStoreSink(store, lane, key)
         raise ProfileError(
             f"there is no sink for {store.scheme!r} (store {lane.store!r}); "
-            "use postgresql, cassandra, file, s3 or hdfs"
+            "use postgresql, cassandra, kafka, file, s3 or hdfs"
         )
 
     def _topic_sink(self, lane: Lane, key: LaneKey) -> Sink:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from psycopg.types.json import Jsonb
 
-from penstock.contract import ContractSpec, compare
+from penstock.contract import ContractSpec, compare, unreadable
 from penstock.errors import ContractError
 from penstock.home.database import Cursor
 
@@ -83,6 +83,7 @@ def verify(cursor: Cursor, pipeline: str, segments: Sequence[Segment]) -> list[C
     """Find a program's changes as `changes` does; raises `ContractError` when one breaks."""
     found = changes(cursor, pipeline, segments)
     broken = [_complaint(change) for change in found if change.breaking]
+    broken += disagreements(cursor, pipeline, segments)
     if broken:
         raise ContractError("\n".join(broken))
     return found
@@ -113,6 +114,40 @@ def admit(cursor: Cursor, pipeline: str, segments: Sequence[Segment]) -> list[Ch
         ],
     )
     return found
+
+
+def disagreements(cursor: Cursor, pipeline: str, segments: Sequence[Segment]) -> list[str]:
+    """Say which topics of other pipelines cannot be read by this program's contracts; and why.
+
+    Args:
+        cursor: In a transaction on home.
+        pipeline: Whose program.
+        segments: All of it.
+    """
+    found = []
+    for segment in segments:
+        if not segment.external:
+            continue
+        cursor.execute(_WRITTEN, [segment.name, pipeline])
+        for writer, version, contract in cursor.fetchall():
+            if wrong := unreadable(contract, segment.spec):
+                found.append(
+                    f"topic {segment.name!r} is written by pipeline {writer!r} (version {version}"
+                    f" of its contract), and {segment.spec.name} as it is declared at"
+                    f" {segment.spec.file}:{segment.spec.line} cannot read it:"
+                    f" {'; '.join(wrong)}. Correct it, or write `| None` for what may be missing."
+                )
+    return found
+
+
+_WRITTEN = """
+    SELECT DISTINCT ON (contracts.pipeline) contracts.pipeline, version, contract
+    FROM penstock.contracts JOIN penstock.programs ON programs.pipeline = contracts.pipeline
+        AND programs.current AND programs.mode = 'topic'
+        AND contracts.name = 'topic ' || programs.target
+    WHERE programs.target = %s AND contracts.pipeline <> %s
+    ORDER BY contracts.pipeline, version DESC
+"""
 
 
 def versions(cursor: Cursor, pipeline: str) -> list[Version]:

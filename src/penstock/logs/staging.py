@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import quote
 
 import polars as pl
 
 from penstock import receipts as counting
 from penstock.contract import encode_key
 from penstock.plan import Lane
-from penstock.records import Counts, Receipt, Step
+from penstock.records import Counts, LaneKey, Receipt, Step
 from penstock.serdes.partitioner import partition_of
+
+WRITER = "penstock-writer"
+"""Header of records in a topic that several segments write: `pipeline/segment`, quoted as in URLs.
+By it `reconcile --deep` tells whose they are."""
 
 STAGED = pl.Schema(
     {
@@ -24,6 +31,21 @@ STAGED = pl.Schema(
     }
 )
 """Columns of staged records: `source` is the partition that a row came from."""
+
+
+def writer(key: LaneKey) -> bytes:
+    """Say who writes, as the value of the header `WRITER`."""
+    return f"{quote(key.pipeline, safe='')}/{quote(key.segment, safe='')}".encode()
+
+
+def signed(key: LaneKey) -> bytes:
+    """The headers of a record that this lane alone may have written, as a log gives them."""
+    return json.dumps([[WRITER, b64encode(writer(key)).decode()]]).encode()
+
+
+def is_signed(headers: pl.Expr) -> pl.Expr:
+    """Whether a record's headers say who wrote it."""
+    return headers.bin.contains(WRITER.encode()).fill_null(value=False)
 
 
 def staged(lane: Lane, rows: pl.DataFrame) -> pl.DataFrame:
@@ -59,18 +81,21 @@ def gathered(
     Raises:
         Refused: It is not, or does not move; nothing was written.
     """
-    together = pl.concat([STAGED.to_frame(), *frames])
+    together = pl.concat([STAGED.to_frame(), *frames], how="diagonal")
     counting.check(lane, receipts, per_partition(together["source"]), steps)
     return together
 
 
-def counted(records: pl.DataFrame, steps: Mapping[int, Step]) -> dict[int, Step]:
-    """Add what is written and deleted to each partition's totals."""
+def counted(
+    records: pl.DataFrame, steps: Mapping[int, Step], superseded: Mapping[int, int] | None = None
+) -> dict[int, Step]:
+    """Add what is written, deleted and superseded to each partition's totals."""
     sums = records.group_by("source").agg(
         (~pl.col("deleted")).sum().alias("written"), pl.col("deleted").sum().alias("deleted")
     )
     counts = {source: Counts(written=w, deleted=d) for source, w, d in sums.iter_rows()}
-    return counting.counted(steps, counts)
+    late = {source: Counts(superseded=rows) for source, rows in (superseded or {}).items()}
+    return counting.counted(steps, counting.added([counts, late]))
 
 
 def per_partition(column: pl.Series) -> dict[int, int]:

@@ -68,7 +68,10 @@ class TopicSink:
             return progress.claim(self._connected(), self._key, epochs)
 
     def stage(self, rows: pl.DataFrame) -> Receipt:
-        self._staged.append(staging.staged(self._lane, rows))
+        records = staging.staged(self._lane, rows)
+        if self._lane.shared:
+            records = records.with_columns(headers=pl.lit(staging.signed(self._key)))
+        self._staged.append(records)
         return Receipt(staging.per_partition(rows.get_column("_partition")))
 
     def commit(

@@ -10,7 +10,7 @@ from penstock.contract.masks import keeps_keys
 from penstock.contract.spec import KEYLESS
 from penstock.interfaces import Framing
 from penstock.pipeline import names
-from penstock.pipeline.graph import LandingNode, Mode, Node, SinkNode, StepNode, TopicNode
+from penstock.pipeline.graph import LandingNode, Mode, Node, SinkNode, StepNode, TopicNode, log_of
 from penstock.site import Site, caller
 from penstock.transforms import Explode, Filter, Map, Transform
 
@@ -102,7 +102,7 @@ class Pipeline:
         site = caller()
         names.check(site, "topic", name)
         shape = _spec(site, contract)
-        node = TopicNode(shape, _key(site, shape, key), site, name, None, None, None)
+        node = TopicNode(shape, _key(site, shape, key), site, name, (), None, None)
         self._add_log(node)
         return Stream(self, node)
 
@@ -113,6 +113,7 @@ class Pipeline:
             raise node.site.error(
                 f"the name {node.name!r} is taken by the {kind} declared at {other.site}; "
                 "choose another name, or go on from the stream that was returned there"
+                + _cure(node, other)
             )
 
     def _add_sink(self, node: SinkNode) -> None:
@@ -127,7 +128,7 @@ class Pipeline:
             )
         raise node.site.error(
             f"{what} is written at {other.site} already; a table has one sink: remove this one, "
-            "or bring both streams together in one topic first"
+            'or bring both streams together first: a.merge(b).topic("name").sink(...)'
         )
 
 
@@ -204,17 +205,43 @@ class Stream:
         Raises:
             DeclarationError: The name is taken or cannot be one, or the key is no key.
         """
+        return Merged(self.pipeline, (self.node,))._topic(
+            caller(), name, partitions, key, retention
+        )
+
+    def merge(self, *others: Stream) -> Merged:
+        """Bring this stream and others together in one topic, which `.topic(...)` names.
+
+        The topic's order says which of two records of a key is the newer one, whatever stream it
+        came from. Each stream writes the topic by itself: when one waits, the others go on.
+
+        Args:
+            others: Streams of this pipeline with the same contract and key. Each comes from
+                another landing or topic than this one and the rest.
+
+        Raises:
+            DeclarationError: They differ, or two come from the same log.
+
+        Example:
+            users = web.map(from_web, User).merge(app.map(from_app, User)).topic("users")
+            users.sink("users", store="warehouse")
+        """
         site = caller()
-        names.check(site, "topic", name)
-        if type(partitions) is not int or not 1 <= partitions <= _MOST_PARTITIONS:
-            raise site.error(
-                f"topic {name!r} cannot have {partitions!r} partitions; "
-                f"write a number from 1 to {_MOST_PARTITIONS}"
-            )
-        columns = self.node.key if key is None else _key(site, self.node.rows, key)
-        node = TopicNode(self.node.rows, columns, site, name, self.node, partitions, retention)
-        self.pipeline._add_log(node)
-        return Stream(self.pipeline, node)
+        if not others:
+            raise site.error("there is nothing to merge; write first.merge(second)")
+        for other in others:
+            _check_alike(site, self, other)
+        logs: dict[Node, Stream] = {}
+        for stream in (self, *others):
+            log = log_of(stream.node)
+            if log in logs:
+                raise site.error(
+                    f"two of the merged streams come from {log.name!r}, so that nothing says in "
+                    "which order their rows come; make one stream of them: by one map, or by one "
+                    'filter with "|" between the conditions'
+                )
+            logs[log] = stream
+        return Merged(self.pipeline, tuple(stream.node for stream in logs.values()))
 
     def sink(self, table: str, *, store: str, mode: Mode | None = None) -> None:
         """Write the rows to a table.
@@ -238,6 +265,77 @@ class Stream:
 
     def _step(self, site: Site, transform: Transform, key: tuple[str, ...]) -> Stream:
         return Stream(self.pipeline, StepNode(transform.output, key, site, self.node, transform))
+
+
+class Merged:
+    """Streams that are to be brought together in one topic. `Stream.merge` makes it."""
+
+    def __init__(self, pipeline: Pipeline, nodes: tuple[Node, ...]) -> None:
+        self.pipeline = pipeline
+        self.nodes = nodes
+
+    def __repr__(self) -> str:
+        return f"{len(self.nodes)} streams of {self.nodes[0].spec.name} in {self.pipeline!r}"
+
+    def topic(
+        self,
+        name: str,
+        partitions: int = 1,
+        key: str | Sequence[str] | None = None,
+        retention: Retention | None = None,
+    ) -> Stream:
+        """Write the rows of all streams to one topic, and go on from there.
+
+        Arguments and errors are those of `Stream.topic`.
+        """
+        return self._topic(caller(), name, partitions, key, retention)
+
+    def _topic(
+        self,
+        site: Site,
+        name: str,
+        partitions: int,
+        key: str | Sequence[str] | None,
+        retention: Retention | None,
+    ) -> Stream:
+        names.check(site, "topic", name)
+        if type(partitions) is not int or not 1 <= partitions <= _MOST_PARTITIONS:
+            raise site.error(
+                f"topic {name!r} cannot have {partitions!r} partitions; "
+                f"write a number from 1 to {_MOST_PARTITIONS}"
+            )
+        first = self.nodes[0]
+        if key is None and any(other.key != first.key for other in self.nodes):
+            raise site.error(
+                f"the streams merged into {name!r} have different keys; say which by key=…"
+            )
+        columns = first.key if key is None else _key(site, first.rows, key)
+        node = TopicNode(first.rows, columns, site, name, self.nodes, partitions, retention)
+        self.pipeline._add_log(node)
+        return Stream(self.pipeline, node)
+
+
+def _cure(node: Node, other: Node) -> str:
+    """What to write when two streams were to be in one topic."""
+    if not all(isinstance(one, TopicNode) and one.parents for one in (node, other)):
+        return ""
+    return '; to write both streams to it, say a.merge(b).topic("name")'
+
+
+def _check_alike(site: Site, first: Stream, other: object) -> None:
+    """Refuse to merge what could not be in one topic."""
+    if not isinstance(other, Stream):
+        raise site.error(f"{other!r} is no stream; merge what source, topic, map and filter return")
+    if other.pipeline is not first.pipeline:
+        raise site.error(
+            f"the pipeline {other.pipeline.name!r} is another one than {first.pipeline.name!r}; "
+            'read its topic with pipeline.topic("name", Contract), and merge that'
+        )
+    if other.node.rows != first.node.rows:
+        raise site.error(
+            f"rows of {first.node.spec.name} and {other.node.spec.name} cannot be in one topic; "
+            "map them to one contract first"
+        )
 
 
 def _spec(site: Site, contract: type[Contract]) -> ContractSpec:

@@ -46,10 +46,10 @@ class LandingNode(Node):
 
 @dataclass(frozen=True, eq=False)
 class TopicNode(Node):
-    """A topic; `parent` is what is written to it, None when others write it."""
+    """A topic; `parents` are what is written to it, none when others write it."""
 
     name: str
-    parent: Node | None
+    parents: tuple[Node, ...]
     partitions: int | None
     retention: Retention | None
 

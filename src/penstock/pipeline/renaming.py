@@ -25,6 +25,7 @@ def renamed(pipeline: Pipeline, namespace: str) -> Pipeline:
             changes: dict[str, Any] = {"parent": moved(parent)} if parent else {}
             if isinstance(node, TopicNode):
                 changes["name"] = f"{namespace}_{node.name}"
+                changes["parents"] = tuple(map(moved, node.parents))
             copied[node] = replace(node, **changes)
         return copied[node]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from penstock.errors import DeclarationError, ProfileError
@@ -27,7 +28,16 @@ if TYPE_CHECKING:
     from penstock.pipeline import Pipeline
     from penstock.profile import Profile
 
-End = SinkNode | TopicNode
+
+@dataclass(frozen=True, eq=False)
+class Write:
+    """One of the streams that a topic is written by."""
+
+    topic: TopicNode
+    parent: Node
+
+
+End = SinkNode | Write
 """What ends in a lane: a table, or a topic that the pipeline writes."""
 
 
@@ -43,8 +53,8 @@ def compile(pipeline: Pipeline, codecs: Codecs = plain) -> tuple[Segment, ...]:
     Raises:
         DeclarationError: The program cannot work; file, line and what to write instead.
     """
-    written = [log for log in pipeline.logs if isinstance(log, TopicNode) and log.parent]
-    ends: list[End] = [*written, *pipeline.sinks]
+    written = [log for log in pipeline.logs if isinstance(log, TopicNode) and log.parents]
+    ends: list[End] = [*(end for topic in written for end in writes(topic)), *pipeline.sinks]
     if not ends:
         raise pipeline.site.error(
             f"the pipeline {pipeline.name!r} has no sink; "
@@ -61,13 +71,17 @@ def compile(pipeline: Pipeline, codecs: Codecs = plain) -> tuple[Segment, ...]:
     return segments
 
 
+def writes(topic: TopicNode) -> list[Write]:
+    """What writes a topic: its streams."""
+    return [Write(topic, parent) for parent in topic.parents]
+
+
 def segments_of(
     logs: Sequence[LogNode], ends: Sequence[End], codecs: Codecs = plain
 ) -> tuple[Segment, ...]:
     """Compile what lies between some logs and some ends; logs that no end reads are left out."""
     by_log: dict[LogNode, list[End]] = {}
     for end in ends:
-        assert end.parent is not None  # noqa: S101
         by_log.setdefault(log_of(end.parent), []).append(end)
     return tuple(_segment(log, by_log[log], codecs) for log in logs if log in by_log)
 
@@ -99,7 +113,7 @@ def _segment(log: LogNode, ends: Sequence[End], codecs: Codecs) -> Segment:
         partitions=1 if isinstance(log, LandingNode) else log.partitions,
         key=log.key if isinstance(log, TopicNode) else (),
         retention=log.retention,
-        external=isinstance(log, TopicNode) and log.parent is None,
+        external=isinstance(log, TopicNode) and not log.parents,
         lanes=tuple(lanes.values()),
         plan=plan,
         source=log.source if isinstance(log, LandingNode) else None,
@@ -112,33 +126,34 @@ def _point(node: Node, lanes: dict[End, Lane]) -> Point:
     here = tuple(lane for end, lane in lanes.items() if end.parent is node)
     steps: dict[StepNode, None] = {}
     for end in lanes:
-        assert end.parent is not None  # noqa: S101
         steps.update(dict.fromkeys(s for s in path_of(end.parent) if s.parent is node))
     return Point(here, tuple((step.transform, _point(step, lanes)) for step in steps))
 
 
 def _lane(log: LogNode, end: End, codecs: Codecs) -> Lane:
-    assert end.parent is not None  # noqa: S101
     depth = sum(isinstance(step.transform, Explode) for step in path_of(end.parent))
     if depth > DEEPEST:
-        raise end.site.error(
+        site = end.topic.site if isinstance(end, Write) else end.site
+        raise site.error(
             f"{depth} explodes lie before this, at most {DEEPEST} fit into a position; "
             "put a .topic() between them"
         )
     if isinstance(end, SinkNode):
         return _table_lane(log, end)
+    topic = end.topic
     return Lane(
-        name=f"{end.name}@{LOG_STORE}",
+        name=f"{topic.name}@{LOG_STORE}",
         store=LOG_STORE,
-        table=end.name,
+        table=topic.name,
         mode="topic",
-        spec=end.spec,
-        key=end.key,
-        partitions=end.partitions or 1,
-        retention=end.retention,
-        file=end.site.file,
-        line=end.site.line,
-        codec=codecs(end.name),
+        spec=topic.spec,
+        key=topic.key,
+        partitions=topic.partitions or 1,
+        retention=topic.retention,
+        file=topic.site.file,
+        line=topic.site.line,
+        codec=codecs(topic.name),
+        shared=len(topic.parents) > 1,
     )
 
 

@@ -62,7 +62,8 @@ class Lane:
     """A sink of a segment: a table of a store, or a topic of the log.
 
     Args:
-        name: `table@store`, `topic@log`; unique in the pipeline.
+        name: `table@store`, `topic@log`; unique in the segment. Segments that write one topic have
+            a lane of the same name each.
         store: The store's name; `log` for a topic.
         table: Name of the table or topic, as the user wrote it.
         mode: `upsert` and `append` write a table, `topic` writes the log.
@@ -73,6 +74,7 @@ class Lane:
         file: Where it was declared.
         line: Where it was declared.
         codec: Of the topic; what encodes its values.
+        shared: Whether other segments write the topic, too.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Lane:
     file: str
     line: int
     codec: Codec = field(default=PLAIN_JSON, repr=False, compare=False)
+    shared: bool = False
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def apart(profile: Profile, namespace: str) -> Profile:
 
     Args:
         profile: What is to be set apart. Embedded URLs stay, they have a folder of their own, and
-            so do those of Kafka: its topics are named by the program.
+            so do those of Kafka: the log's topics are named by the program, a store's by a prefix.
         namespace: Letters, digits and underscores.
     """
     return replace(
@@ -32,7 +32,11 @@ def apart(profile: Profile, namespace: str) -> Profile:
         home=moved(profile.home, namespace),
         log=moved(profile.log, namespace),
         stores={
-            name: replace(store, url=moved(store.url, namespace))
+            name: replace(
+                store,
+                url=moved(store.url, namespace),
+                prefix=f"{namespace}_{store.prefix}" if store.scheme == "kafka" else "",
+            )
             for name, store in profile.stores.items()
         },
         formats={f"{namespace}_{topic}": given for topic, given in profile.formats.items()},
@@ -50,7 +54,9 @@ def on_one_machine(profile: Profile) -> Profile:
         log=_EMBEDDED,
         engine=None,
         stores={
-            name: replace(store, url=f"{_EMBEDDED}?schema={quote(name, safe='')}", tables={})
+            name: replace(
+                store, url=f"{_EMBEDDED}?schema={quote(name, safe='')}", tables={}, prefix=""
+            )
             for name, store in profile.stores.items()
         },
     )

@@ -14,7 +14,7 @@ from penstock.errors import ProfileError
 from penstock.profile import spark
 from penstock.profile.apart import REFERENCE, VARIABLE, apart, on_one_machine
 from penstock.profile.spark import SparkSettings
-from penstock.profile.urls import filled_url
+from penstock.profile.urls import filled, filled_url
 
 FILE = "penstock.toml"
 EMBEDDED = "embedded"
@@ -23,6 +23,8 @@ FORMATS = (JSON, JSON_SCHEMA, AVRO)
 """How a topic can hold records: plain JSON, or in a schema registry's wire format."""
 
 _EMBEDDED_URL = "embedded:"
+_KAFKA = "kafka:"
+_OF_TOPICS = ("registry", "format", "prefix")
 _SETTINGS = ("home", "log", "registry", "engine", "spark", "format", "formats", "stores")
 
 
@@ -34,11 +36,17 @@ class Store:
         name: What programs call it.
         url: Where it is; holds secrets, so print `redact(url)` only.
         tables: Settings of single tables, by table; the store's sink says which there are.
+        registry: URL of the schema registry of its topics, if it is a Kafka cluster.
+        format: How its topics hold records, one of `FORMATS`, if it is a Kafka cluster.
+        prefix: What stands before the names of its topics, if it is a Kafka cluster.
     """
 
     name: str
     url: str = field(repr=False)
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    registry: str | None = field(default=None, repr=False)
+    format: str = JSON
+    prefix: str = ""
 
     @property
     def scheme(self) -> str:
@@ -182,14 +190,14 @@ def _profile(where: str, name: str, table: object) -> Profile:
     if unknown := set(table) - set(_SETTINGS):
         known = ", ".join(_SETTINGS)
         raise ProfileError(f"{where} has an unknown setting {sorted(unknown)[0]!r}; it has {known}")
-    stores = {
-        key: _store(f"{where} stores.{key}", key, value)
-        for key, value in _table(where, table, "stores").items()
-    }
     urls = {
         key: filled_url(f"{where} {key}", table[key])
         for key in ("home", "log", "registry", "engine")
         if key in table
+    }
+    stores = {
+        key: _store(f"{where} stores.{key}", key, value, urls.get("registry"))
+        for key, value in _table(where, table, "stores").items()
     }
     for key in ("home", "log"):
         if key not in urls:
@@ -230,18 +238,27 @@ def _table(where: str, table: Mapping[str, Any], key: str) -> dict[str, Any]:
     return found
 
 
-def _store(where: str, name: str, value: object) -> Store:
+def _store(where: str, name: str, value: object, registry: str | None) -> Store:
     if not isinstance(value, dict):
-        return Store(name, filled_url(where, value))
-    if strange := set(value) - {"url", "tables"}:
+        return Store(name, filled_url(where, value), registry=registry)
+    of_topics = str(value.get("url")).startswith(_KAFKA)
+    known = ["url", "tables", *(_OF_TOPICS if of_topics else ())]
+    if strange := set(value) - set(known):
         raise ProfileError(
-            f"{where} has an unknown setting {sorted(strange)[0]!r}; there are url and tables"
+            f"{where} has an unknown setting {sorted(strange)[0]!r}; "
+            f"there are {', '.join(known[:-1])} and {known[-1]}"
         )
     tables = _table(where, value, "tables")
+    own = filled_url(f"{where}.registry", value["registry"]) if "registry" in value else None
+    format_ = value.get("format", AVRO if own else JSON)
+    _verify_format(f"{where} format", format_, bool(own or registry))
     return Store(
         name,
         filled_url(f"{where}.url", value.get("url")),
         {table: _table(f"{where} tables", tables, table) for table in tables},
+        registry=own or registry,
+        format=format_,
+        prefix=filled(f"{where}.prefix", value["prefix"]) if "prefix" in value else "",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -26,20 +26,38 @@ def codecs(profile: Profile) -> Codecs:
 
     @cache
     def registry() -> Registry:
-        from penstock.serdes.registry import Registry
-
-        return Registry(profile.registry or "")
+        return registry_at(profile.registry)
 
     @cache
     def codec(topic: str) -> Codec:
-        format_ = profile.format_of(topic)
-        if format_ == JSON:
-            return PLAIN_JSON
-        from penstock.serdes.registered import FORMS, RegisteredCodec
-
-        return RegisteredCodec(FORMS[format_](), topic, registry())
+        return codec_of(profile.format_of(topic), topic, registry)
 
     return codec
+
+
+def codec_of(format_: str, topic: str, registry: Callable[[], Registry]) -> Codec:
+    """Make the codec of one topic in a format.
+
+    Args:
+        format_: One of `penstock.profile.FORMATS`.
+        topic: The topic's name.
+        registry: Gives a client of the registry that keeps its schemas, if the format has any.
+
+    Raises:
+        ProfileError: The registry's URL is wrong.
+    """
+    if format_ == JSON:
+        return PLAIN_JSON
+    from penstock.serdes.registered import FORMS, RegisteredCodec
+
+    return RegisteredCodec(FORMS[format_](), topic, registry())
+
+
+def registry_at(url: str | None) -> Registry:
+    """Make a client of a registry; raises `ProfileError` when the URL is wrong."""
+    from penstock.serdes.registry import Registry
+
+    return Registry(url or "")
 
 
 def codec_for(profile: Profile, topic: str) -> Codec:

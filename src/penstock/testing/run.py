@@ -15,9 +15,9 @@ from penstock.contract.delimited import document
 from penstock.errors import PlanFailed
 from penstock.interfaces import Response
 from penstock.pipeline import Pipeline, Stream
-from penstock.pipeline.graph import LogNode, SinkNode, TopicNode, log_of
+from penstock.pipeline.graph import Node, SinkNode, TopicNode, log_of
 from penstock.plan import Lane, MicroBatch, Outcome, Segment, compile, rowwise
-from penstock.plan.compile import segments_of
+from penstock.plan.compile import segments_of, writes
 from penstock.records import Cause, Counts, LaneKey, Position, Step
 from penstock.site import caller
 from penstock.testing.clock import START
@@ -215,9 +215,12 @@ class _Run:
             for p, span in batch.spans.items()
         }
         moved = sink.commit([receipt], steps)
-        self.counts[lane.name] = sum((p.totals for p in moved.values()), Counts())
+        before_it = self.counts.get(lane.name, Counts())  # of others that write the same topic
+        self.counts[lane.name] = sum((p.totals for p in moved.values()), before_it)
         shown = rows.filter(~pl.col("_deleted")) if lane.mode == "topic" else sink.frame()
-        self.frames[lane.name] = shown.select(lane.spec.polars.names())
+        frame = shown.select(lane.spec.polars.names())
+        there = self.frames.get(lane.name, frame.clear())
+        self.frames[lane.name] = pl.concat([there, frame])
 
     def _sink(self, segment: Segment, lane: Lane) -> MemorySink:
         store = self.stores.setdefault(lane.store, MemoryStore())
@@ -243,12 +246,19 @@ def _of_stream(stream: Stream) -> tuple[Segment, ...]:
     """Compile a stream as if a table were at its end."""
     node = stream.node
     end = SinkNode(node.rows, node.key, node.site, node, _STREAM, "testing", "append")
-    topics = []
-    log: LogNode = log_of(node)
-    while isinstance(log, TopicNode) and log.parent:
-        topics.append(log)
-        log = log_of(log.parent)
-    return segments_of(stream.pipeline.logs, [*topics, end])
+    above = (write for topic in _topics_above(node) for write in writes(topic))
+    return segments_of(stream.pipeline.logs, [*above, end])
+
+
+def _topics_above(node: Node) -> dict[TopicNode, None]:
+    """The topics that a stream's rows come through, each once."""
+    log = log_of(node)
+    if not isinstance(log, TopicNode):
+        return {}
+    found: dict[TopicNode, None] = {log: None}
+    for parent in log.parents:
+        found |= _topics_above(parent)
+    return found
 
 
 def _by_log(

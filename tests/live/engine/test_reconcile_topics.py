@@ -68,8 +68,8 @@ def damage(monkeypatch: pytest.MonkeyPatch, place: Place, how: Damage) -> None:
     monkeypatch.setattr(topic_sink, "_columns", _after(how, topic_sink._columns))
 
 
-def _after(how: Damage, then: Callable[[pl.DataFrame], Any]) -> Callable[[pl.DataFrame], Any]:
-    return lambda records: then(how(records))
+def _after(how: Damage, then: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda records, *more: then(how(records), *more)
 
 
 def lose(records: pl.DataFrame) -> pl.DataFrame:

@@ -113,3 +113,24 @@ def test_json_schema_says_what_json_may_be() -> None:
     made = contract(a=Annotated[int, ps.Range(ge=0, lt=9)] | None).json_schema()
     inner = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1, "exclusiveMaximum": 9}
     assert made["properties"]["a"] == {"anyOf": [inner, {"type": "null"}]}
+
+
+@pytest.mark.parametrize(
+    ("written", "read", "words"),
+    [
+        ({"a": int, "b": str}, {"a": int}, []),
+        ({"a": int}, {"a": float, "b": str | None}, []),
+        ({"a": str}, {"a": Literal["x"]}, []),
+        ({"a": ps.Text}, {"a": int}, []),
+        ({"a": int | None}, {"a": int}, []),
+        ({}, {"b": str}, ["b is not written"]),
+        ({"a": int}, {"a": str}, ["a is written as int and read as str"]),
+        ({"a": list[str]}, {"a": Deep}, ["a is written as list and read as nested"]),
+        ({"a": Deep}, {"a": Deep}, []),
+    ],
+)
+def test_what_no_record_can_be_read_as_is_told(
+    written: dict[str, Any], read: dict[str, Any], words: list[str]
+) -> None:
+    before = json.loads(json.dumps(contract(**written).to_json()))
+    assert ps.unreadable(before, contract(**read)) == words

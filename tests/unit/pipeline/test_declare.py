@@ -95,6 +95,13 @@ AT_DECLARATION: dict[str, tuple[Callable[[], object], str]] = {
     "two contracts": (lambda: two_sinks(s := orders(), s.map(to_other, Other)), "one contract"),
     "lane twice": (lambda: two_sinks(s := orders(), s), "one sink"),
     "topic twice": (lambda: two_topics(orders()), "taken by the topic"),
+    "topic twice, cure": (lambda: two_topics(orders()), r"a\.merge\(b\)\.topic"),
+    "merge nothing": (lambda: orders().merge(), "nothing to merge"),
+    "merge itself": (lambda: (s := orders()).merge(s), "two of the merged streams come from"),
+    "merge one log": (lambda: (s := orders()).merge(s.filter(pl.col("total") > 1)), "one filter"),
+    "merge pipelines": (lambda: orders().merge(orders()), "another one than"),
+    "merge contracts": (lambda: (s := orders()).merge(s.map(to_other, Other)), "one contract"),
+    "merge a table": (lambda: orders().merge("t"), "no stream"),  # type: ignore[arg-type]
     "landing as topic": (lambda: landed().topic("raw"), "taken by the landing"),
     "reads its own": (lambda: (s := landed()).topic("t") and s.pipeline.topic("t", Order), "taken"),
     "nullable key": (lambda: ps.Pipeline("p").topic("t", Order, key="email"), "may be null"),
@@ -259,3 +266,28 @@ def test_more_than_two_explodes_do_not_fit_into_a_position() -> None:
     two.explode("a", Deep0).sink("three", store="w")
     with pytest.raises(DeclarationError, match="at most 2"):
         plan.compile(pipeline)
+
+
+def two_sources(key: str | None = None) -> ps.pipeline.Stream:
+    pipeline = ps.Pipeline("p")
+    first = pipeline.source(Nothing(), Order, land="a")
+    second = pipeline.topic("b", Order, key=key)
+    return first.merge(second).topic("both", partitions=4, key="city" if key else None)
+
+
+def test_merged_streams_write_one_topic_from_a_segment_each() -> None:
+    both = two_sources()
+    both.sink("t", store="w")
+    first, second, third = plan.compile(both.pipeline)
+    assert [segment.name for segment in (first, second, third)] == ["a", "b", "both"]
+    assert first.lanes == second.lanes
+    assert first.lane("both@log").shared
+    assert (third.external, third.partitions, third.key) == (False, 4, ("id",))
+
+
+def test_merged_streams_of_different_keys_need_one() -> None:
+    assert plan.compile(two_sources("city").pipeline)
+    pipeline = ps.Pipeline("p")
+    first = pipeline.source(Nothing(), Order, land="a")
+    with pytest.raises(DeclarationError, match="different keys; say which by key="):
+        first.merge(pipeline.topic("b", Order, key="city")).topic("both")

@@ -208,7 +208,7 @@ def test_deletes_in_a_landing_of_changes_are_masked_too() -> None:
     put = b'{"op":"insert","key":{"id":%d},"after":{"id":%d,"email":"e"}}\n'
     lines = [put % (1, 1), put % (2, 2), b'{"op":"delete","key":{"id":1}}\n', b'{"op":"x"}\n']
     found = testing.run(pipeline, [b"".join(lines)])
-    [row] = found["rows"]
+    [row] = found["rows@one"]
     assert ps.detokenise(row["id"], "a key that is long enough") == "2"
     assert [letter.cause.value for letter in found.letters] == ["masked"]
 

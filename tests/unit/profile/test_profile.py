@@ -200,3 +200,18 @@ def test_a_profile_set_apart_has_names_of_its_own(
     assert found.store("files").url == "file:///var/trial_data"
     assert urlsplit(found.store("serving").url).path == "/trial_spark_streams"
     assert profile.load(name="embedded").home == "embedded:"
+
+
+def test_a_store_in_kafka_has_formats_and_a_prefix(tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text(
+        "[profiles.x]\nhome = 'postgresql:///h'\nlog = 'kafka://k'\nregistry = 'http://r'\n"
+        "[profiles.x.stores]\nplain = 'kafka://p'\n"
+        "[profiles.x.stores.own]\nurl = 'kafka://o'\nregistry = 'http://o'\nprefix = 'shop.'\n"
+    )
+    found = profile.load(path, "x")
+    plain, own = found.store("plain"), found.store("own")
+    assert (plain.format, plain.registry, plain.prefix) == ("json", "http://r", "")
+    assert (own.format, own.registry, own.prefix) == ("avro", "http://o", "shop.")
+    apart = profile.apart.apart(found, "trial")
+    assert [apart.store(name).prefix for name in ("plain", "own")] == ["trial_", "trial_shop."]

@@ -148,3 +148,19 @@ def test_a_single_map_is_checked_on_made_up_or_given_rows() -> None:
     with pytest.raises(DeclarationError, match="one frame") as caught:
         testing.check_map(lambda: given, Person, User)  # type: ignore[arg-type,misc]
     assert caught.value.file == __file__
+
+
+def test_merged_streams_meet_in_one_topic() -> None:
+    pipeline = ps.Pipeline("users")
+    web = pipeline.source(ps.Generator(Person, rows=1), Person, land="raw_web").map(to_user, User)
+    app = pipeline.topic("app", User)
+    both = web.merge(app.filter(pl.col("year") > 1900)).topic("all")
+    both.sink("users", store="warehouse")
+    given: dict[str, testing.Records] = {
+        "raw_web": [{"name": "Ada", "born": "1815.00"}],
+        "app": [{"id": "grace", "year": 1906}, {"id": "emmy", "year": 1882}],
+    }
+    result = testing.run(pipeline, given)
+    assert {row["id"] for row in result["users"]} == {"ada", "grace"}
+    assert result.count("all") == Counts(records=3, written=2, filtered=1)
+    assert testing.run(both, given).frame().height == result.frame("all").height == 2

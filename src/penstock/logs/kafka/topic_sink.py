@@ -16,10 +16,10 @@ from penstock import faults
 from penstock.errors import Fenced, Rejected, Unavailable
 from penstock.interfaces import Capabilities
 from penstock.logs import staging
-from penstock.logs.kafka import address, client, offsets, progress, topics
-from penstock.logs.kafka.frames import BORN, MICROSECONDS
+from penstock.logs.kafka import address, client, headers, offsets, progress, topics
+from penstock.logs.kafka.headers import Headers
 from penstock.logs.kafka.log import open_topic
-from penstock.logs.kafka.transactions import Headers, Record, Transactions
+from penstock.logs.kafka.transactions import Record, Transactions
 from penstock.logs.paging import pages
 from penstock.plan import REPLAY, Lane
 from penstock.records import LaneKey, Progress, Receipt, Step
@@ -27,7 +27,7 @@ from penstock.records import LaneKey, Progress, Receipt, Step
 TOO_LARGE = "MSG_SIZE_TOO_LARGE"
 
 _OVERHEAD = 512
-"""Bytes that a record needs in Kafka besides its key and value, at most."""
+"""Bytes that a record needs in Kafka besides its key, its value and who wrote it, at most."""
 
 _START = Progress(0, 0)
 
@@ -56,6 +56,8 @@ class KafkaTopicSink:
         self._key = key
         self._admin = client.admin(url)
         self._wanted = topics.Wanted(lane.table, lane.partitions, lane.retention)
+        self._common: Headers = {staging.WRITER: staging.writer(key)} if lane.shared else {}
+        self._topic: topics.Topic | None = None
         self._limit = 0
         self._staged: list[pl.DataFrame] = []
         self._producers: dict[int, Transactions] = {}
@@ -63,7 +65,7 @@ class KafkaTopicSink:
 
     def open(self) -> None:
         copies = address.read(self._url).replication
-        topics.make(self._admin, self._wanted, copies)
+        self._topic = topics.make(self._admin, self._wanted, copies)
         topics.make(self._admin, progress.wanted(self._key.pipeline), copies)
         self._limit = topics.largest_record(self._admin, self._lane.table)
 
@@ -85,8 +87,8 @@ class KafkaTopicSink:
         return dict(claimed)
 
     def stage(self, rows: pl.DataFrame) -> Receipt:
-        records = staging.staged(self._lane, rows)
-        if (_sizes(records) > self._limit).any():
+        records = self._recorded(rows)
+        if (self._sizes(records) > self._limit).any():
             raise Rejected("a record is too large", code=TOO_LARGE)
         self._staged.append(records)
         return Receipt(staging.per_partition(rows["_partition"]))
@@ -95,10 +97,11 @@ class KafkaTopicSink:
         self, receipts: Sequence[Receipt], steps: Mapping[int, Step]
     ) -> Mapping[int, Progress]:
         frames, self._staged = self._staged, []
-        records = staging.gathered(self._key.lane, frames, receipts, steps)
+        together = staging.gathered(self._key.lane, frames, receipts, steps)
+        records, superseded = self._chosen(together, replay=REPLAY in steps)
         moved = {
             partition: replace(step.after, epoch=step.before.epoch)
-            for partition, step in staging.counted(records, steps).items()
+            for partition, step in staging.counted(records, steps, superseded).items()
         }
         self._check(steps)
         self._write(records, moved)
@@ -110,7 +113,7 @@ class KafkaTopicSink:
 
     def isolate(self, rows: pl.DataFrame) -> Sequence[tuple[int, Rejected]]:
         self.rollback()
-        sizes = _sizes(staging.staged(self._lane, rows))
+        sizes = self._sizes(self._recorded(rows))
         return [
             (row, Rejected(self._too_large(sizes[row]), code=TOO_LARGE))
             for row in (sizes > self._limit).arg_true().to_list()
@@ -141,6 +144,23 @@ class KafkaTopicSink:
     def close(self) -> None:
         self.rollback()
         self._leave()
+
+    # --- records ---
+
+    def _recorded(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Turn rows into the records that stand for them."""
+        return staging.staged(self._lane, rows)
+
+    def _chosen(
+        self, records: pl.DataFrame, *, replay: bool
+    ) -> tuple[pl.DataFrame, Mapping[int, int]]:
+        """Choose which are sent; of the others, how many rows of each partition there are."""
+        return records, {}
+
+    def _sizes(self, records: pl.DataFrame) -> pl.Series:
+        sizes = [pl.col(name).bin.size().fill_null(0) for name in ("key", "value")]
+        more = _OVERHEAD + sum(len(value or b"") for value in self._common.values())
+        return records.select(size=sum(sizes, pl.lit(more)))["size"]
 
     # --- transactions ---
 
@@ -193,8 +213,8 @@ class KafkaTopicSink:
     ) -> None:
         last = records["partition"].is_last_distinct()
         producer.begin()
-        producer.send(self._lane.table, _columns(records.filter(~last)))
-        producer.send(self._lane.table, _columns(records.filter(last)), watch=True)
+        producer.send(self._lane.table, _columns(records.filter(~last), self._common))
+        producer.send(self._lane.table, _columns(records.filter(last), self._common), watch=True)
         faults.point("copying")
         key, value = moved
         producer.send(progress.topic_of(self._key.pipeline), [(value, key, 0, None)])
@@ -237,13 +257,6 @@ class KafkaTopicSink:
         )
 
 
-def _columns(records: pl.DataFrame) -> Iterator[Record]:
-    born = records["born"].to_physical()
-    headers: dict[int, Headers] = {at: {BORN: MICROSECONDS.pack(at)} for at in born.unique()}
+def _columns(records: pl.DataFrame, common: Headers) -> Iterator[Record]:
     columns = (records[name].to_list() for name in ("value", "key", "partition"))
-    return zip(*columns, map(headers.__getitem__, born.to_list()), strict=True)
-
-
-def _sizes(records: pl.DataFrame) -> pl.Series:
-    sizes = [pl.col(name).bin.size().fill_null(0) for name in ("key", "value")]
-    return records.select(size=sum(sizes, pl.lit(_OVERHEAD)))["size"]
+    return zip(*columns, headers.of(records, common), strict=True)

@@ -12,6 +12,7 @@ from penstock.logs.kafka import address
 from penstock.logs.kafka.client import settings
 from penstock.logs.kafka.errors import errors
 from penstock.logs.kafka.frames import offset_of, partition_of
+from penstock.logs.kafka.headers import Headers
 
 TIMEOUT = 15.0
 """Seconds that Kafka has to take a transaction."""
@@ -21,8 +22,6 @@ LIFE = 30.0
 
 _SILENT = Logger("librdkafka", CRITICAL + 1)
 """Whatever librdkafka says on its own comes as an error, too."""
-
-Headers = dict[str, str | bytes | None]
 
 Record = tuple[bytes | None, bytes | None, int, Headers | None]
 """Value, key, partition and headers."""
