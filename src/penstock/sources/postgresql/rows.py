@@ -13,7 +13,7 @@ from penstock.errors import Refused, Unavailable
 from penstock.interfaces import Clock
 from penstock.postgresql import connection
 from penstock.sources.postgresql import session, tables
-from penstock.sources.postgresql.tables import Column, Page, Table, Types, raw
+from penstock.sources.postgresql.tables import Column, Page, Table, Types, identifier, raw
 
 if TYPE_CHECKING:
     from penstock.sources.postgresql.session import Session
@@ -107,8 +107,8 @@ def _refuse_nulls(table: Table, key: tuple[Column, ...]) -> None:
 def _bound(opened: Session, page: Page) -> str | None:
     """The greatest value that there is; None when there are no rows."""
     query = sql.SQL("SELECT max({}) FROM {} WHERE {}").format(
-        sql.Identifier(page.order[0].name),
-        sql.Identifier(page.table.schema, page.table.name),
+        identifier(page.order[0].name),
+        identifier(page.table.schema, page.table.name),
         page.where,
     )
     with connection.errors():
@@ -118,16 +118,14 @@ def _bound(opened: Session, page: Page) -> str | None:
 
 
 def _await_writers(opened: Session, clock: Clock) -> None:
-    """Wait until every transaction has ended that is writing now."""
-    now = "SELECT pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint"
-    query = f"{now} FROM pg_current_snapshot() s"
-    most, waited = None, 0.0
-    while True:
-        with connection.errors():
-            [(oldest, newest)] = opened.execute(query).fetchall()
-        most = newest if most is None else most
-        if oldest >= most:
-            return
+    """Wait until every transaction has ended that is writing now.
+
+    Each holds a lock on its own number until all can see what it wrote. A snapshot would not do:
+    it does not tell a transaction that is running from one that is still to come.
+    """
+    left = writers = _writers(opened)
+    waited = 0.0
+    while left := left & writers:
         if waited >= _PATIENCE:
             raise Unavailable(
                 "a transaction of the server has been writing for more than a minute, and its rows "
@@ -135,18 +133,28 @@ def _await_writers(opened: Session, clock: Clock) -> None:
             )
         clock.wait(_STEP)
         waited += _STEP
+        writers = _writers(opened)
+
+
+def _writers(opened: Session) -> frozenset[str]:
+    query = (
+        "SELECT transactionid::text FROM pg_locks WHERE locktype = 'transactionid'"
+        " AND mode = 'ExclusiveLock' AND granted"
+    )
+    with connection.errors():
+        return frozenset(number for (number,) in opened.execute(query).fetchall())
 
 
 def _bounded(page: Page, bound: str) -> Page:
     column = page.order[0]
-    value = sql.SQL("{}::").format(sql.Literal(bound)) + raw(column.written)
-    most = sql.SQL("{} <= {}").format(sql.Identifier(column.name), value)
+    value = sql.SQL("{}::").format(sql.Literal(bound.replace("%", "%%"))) + raw(column.written)
+    most = sql.SQL("{} <= {}").format(identifier(column.name), value)
     return replace(page, where=sql.SQL("{} AND {}").format(page.where, most))
 
 
 def _finite(column: Column) -> sql.Composed:
     """The condition that a value is neither null nor without an end."""
-    name = sql.Identifier(column.name)
+    name = identifier(column.name)
     if column.type in _TIMES:
         return sql.SQL("isfinite({})").format(name)
     if column.type in _FLOATS:

@@ -187,7 +187,7 @@ class Page:
         )
         return sql.SQL("SELECT {} FROM {}{} ORDER BY {} LIMIT {}").format(
             _listed((*self.columns, *self.order)),
-            sql.Identifier(self.table.schema, self.table.name),
+            identifier(self.table.schema, self.table.name),
             where,
             _listed(self.order),
             sql.Literal(count),
@@ -199,8 +199,13 @@ def raw(statement: str) -> sql.SQL:
     return sql.SQL(statement.replace("%", "%%"))
 
 
+def identifier(*parts: str) -> sql.Identifier:
+    """A quoted name, for a statement that is run with parameters: psycopg looks for % in it."""
+    return sql.Identifier(*(part.replace("%", "%%") for part in parts))
+
+
 def _listed(columns: Sequence[Column]) -> sql.Composed:
-    return sql.SQL(", ").join(sql.Identifier(column.name) for column in columns)
+    return sql.SQL(", ").join(identifier(column.name) for column in columns)
 
 
 def pages(
