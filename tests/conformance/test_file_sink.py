@@ -71,7 +71,7 @@ class TestParquetInS3(SinkConformance, ApartSinkConformance):
         made.close()
 
 
-class TestParquetInHdfs(SinkConformance, ApartSinkConformance):
+class TestParquetInHdfs(SinkConformance):
     @pytest.fixture
     def store(self, hdfs: str) -> Iterator[SinkStore]:
         made = FileStore(f"{hdfs}/sink-{uuid.uuid4().hex[:12]}", {})

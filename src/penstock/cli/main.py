@@ -11,6 +11,7 @@ import typer
 
 from penstock.cli import (
     check,
+    compact,
     crashtest,
     deadletters,
     ingest,
@@ -40,6 +41,7 @@ app.command()(reconcile.reconcile)
 app.add_typer(deadletters.app, name="deadletters")
 app.command()(crashtest.crashtest)
 app.command()(parity.parity)
+app.command()(compact.compact)
 app.add_typer(services.app, name="services")
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -129,7 +132,7 @@ def test_killed_anywhere_no_row_is_lost_or_twice(project: Project, point: str, l
     by = 'partition_by = ["country"]' if layout == "folders" else "partition_by = []"
     settings(project, f"{by}, rows = 500")
     words = ["run", "program.py", "--until-idle"]
-    for nth in (2, 4 if layout == "folders" else 2):
+    for nth in (2, 4 if point in {"copying", "showing"} else 2):
         project.environment["PENSTOCK_FAULT"] = f"{point}:KILL:{nth}"
         process = project.start(*words)
         process.communicate(timeout=100)
@@ -142,6 +145,26 @@ def test_killed_anywhere_no_row_is_lost_or_twice(project: Project, point: str, l
     assert by_polars(project) == list(range(MANY))
     left = list((project.path / "lake" / "_penstock").rglob("*.staged"))
     assert left == [], "what was staged and never committed is swept"
+
+
+def test_readers_meanwhile_see_whole_files_and_no_row_twice(project: Project) -> None:
+    settings(project, "rows = 50")
+    process = project.start("run", "program.py", "--until-idle")
+    folder = project.path / "lake" / "orders"
+    looks = set()
+    while process.poll() is None:
+        if list(folder.rglob("*.parquet")):
+            [(rows, distinct)] = by_duckdb(project, "count(*), count(DISTINCT id)")
+            assert rows == distinct
+            assert isinstance(rows, int)
+            assert rows % 50 == 0
+            by = pl.scan_parquet(f"{folder}/").select(pl.len(), u=pl.col("id").n_unique()).collect()
+            assert by["len"][0] == by["u"][0]
+            looks.add(rows)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 0, out + err
+    assert len(looks) > 1, "nobody looked while it was written"
+    assert by_polars(project) == list(range(MANY))
 
 
 def test_an_upsert_is_refused_with_the_cure(project: Project) -> None:
@@ -187,3 +210,104 @@ def test_a_committed_file_that_is_gone_is_said(project: Project) -> None:
         file.unlink()
     found = project.penstock("reconcile", "program.py", "--deep", code=1)
     assert b"orders@lake" in found.stdout + found.stderr
+
+
+def many_files(project: Project, by: str = "") -> int:
+    settings(project, f"rows = 100, partition_by = [{by}]")
+    project.run()
+    return len(list((project.path / "lake" / "orders").rglob("*.parquet")))
+
+
+def test_compaction_makes_few_files_of_many(project: Project) -> None:
+    assert many_files(project, '"country"') == MANY // 100 * 4
+    answer = project.json("compact", "program.py", "--table", "orders@lake")
+    assert answer["tables"]["orders@lake"]["before"] == MANY // 100 * 4
+    assert answer["tables"]["orders@lake"]["after"] == 4
+    assert by_polars(project) == list(range(MANY))
+    project.balance()
+    assert project.json("compact", "program.py")["tables"]["orders@lake"]["before"] == 0
+
+
+def test_compaction_joins_files_of_two_contracts(project: Project) -> None:
+    many_files(project)
+    project.write(
+        PROGRAM.replace("    tags: list[str]", "    note: str | None\n    tags: list[str]")
+    )
+    project.produce("orders", [order(MANY)[:-1] + b', "note": "new"}'])
+    project.run()
+    project.penstock("compact", "program.py")
+    assert by_duckdb(project, "count(*), count(note), count(DISTINCT id)") == [
+        (MANY + 1, 1, MANY + 1)
+    ]
+    assert len(list((project.path / "lake" / "orders").rglob("*.parquet"))) == 1
+    project.balance()
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_compaction_that_is_killed_is_finished_by_the_next_run(
+    project: Project, nth: int
+) -> None:
+    many_files(project)
+    project.environment["PENSTOCK_FAULT"] = f"showing:KILL:{nth}"
+    process = project.start("compact", "program.py")
+    process.communicate(timeout=100)
+    assert process.returncode == -signal.SIGKILL
+    seen = by_polars(project) if list((project.path / "lake/orders").rglob("*.parquet")) else []
+    assert len(seen) == len(set(seen)), "a reader sees a row twice"
+    del project.environment["PENSTOCK_FAULT"]
+    project.balance()
+    project.run()
+    assert by_polars(project) == list(range(MANY))
+
+
+def test_a_compaction_beside_a_run_loses_nothing(project: Project) -> None:
+    settings(project, "rows = 50")
+    process = project.start("run", "program.py", "--until-idle")
+    folder = project.path / "lake" / "orders"
+    while not list(folder.rglob("*.parquet")):
+        assert process.poll() is None
+    while process.poll() is None:
+        project.penstock("compact", "program.py")
+    process.communicate(timeout=100)
+    project.balance()
+    assert by_polars(project) == list(range(MANY))
+
+
+def test_compaction_of_a_program_without_files_is_refused(project: Project) -> None:
+    project.write(PROGRAM.replace('store="lake"', 'store="one"'))
+    ran = project.penstock("compact", "program.py", code=2)
+    assert b"writes files" in ran.stderr
+
+
+@pytest.mark.timeout(600)
+def test_spark_and_a_hive_metastore_read_it_after_a_kill(project: Project, spark: Path) -> None:
+    settings(project, 'rows = 500, partition_by = ["country", "date(at)"]')
+    project.environment["PENSTOCK_FAULT"] = "showing:KILL:8"
+    process = project.start("run", "program.py", "--until-idle")
+    process.communicate(timeout=100)
+    assert process.returncode == -signal.SIGKILL
+    del project.environment["PENSTOCK_FAULT"]
+    project.run("--take-over")
+    script = Path(__file__).with_name("reads_a_lake.py")
+    read = subprocess.run(
+        [sys.executable, script, project.path / "lake" / "orders", project.path / "scratch"],
+        capture_output=True,
+        cwd=project.path,
+        env={**os.environ, "JAVA_HOME": str(spark.resolve().parent.parent)},
+        timeout=500,
+        check=False,
+    )
+    assert read.returncode == 0, read.stderr.decode()[-4000:]
+    answer = json.loads(read.stdout.splitlines()[-1])
+    groups = [[None, 500], ["a/b=c%", 500], ["de", 500], ["fr", 500]]
+    amount = f"{sum(range(MANY)) + MANY // 4}.00"
+    rest = ["1500", groups, ["x", "7"]]
+    at, day = "2026-11-20 00:00:00.123456", "2026-11-01"
+    assert answer["found"] == {
+        "plain true": ["2000", "2000", amount, at, *rest],
+        "orders true": ["2000", "2000", amount, at, *rest],
+        "orders false": ["2000", "2000", amount, day, *rest],
+    }
+    assert answer["types"]["at"] == "timestamp"
+    assert answer["types"]["amount"] == "decimal(12,2)"
+    assert answer["types"]["tags"] == "array<string>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -46,7 +46,7 @@ class Format:
         """Write rows as a file."""
         rows = rows.select(*self._inside, *POSITION)
         if self._settings.format == PARQUET:
-            return self._parquet(rows)
+            return self._written(rows)
         places = rows.cast({"_partition": pl.Int64()}).rename(_apart)
         documents = encode(self._documents, places)
         return self._squeezed(b"".join(line + b"\n" for line in documents.to_list()))
@@ -67,9 +67,25 @@ class Format:
         )
         return self._completed(rows, given)
 
+    def merge(self, files: Sequence[tuple[str, bytes]]) -> tuple[bytes, dict[int, int]]:
+        """Make one file of several of a folder; columns that only some have stay.
+
+        Args:
+            files: Name and content of each.
+
+        Returns:
+            The file, and how many rows of each partition it has.
+        """
+        if self._settings.format != PARQUET:
+            plain = b"".join(_plain(name, data) for name, data in files)
+            rows = pl.concat([self.decode(name, data) for name, data in files])
+            return self._squeezed(plain), _counts(rows)
+        rows = pl.concat([self._from_parquet(name, data) for name, data in files], how="diagonal")
+        return self._written(rows), _counts(rows)
+
     # --- inside ---
 
-    def _parquet(self, rows: pl.DataFrame) -> bytes:
+    def _written(self, rows: pl.DataFrame) -> bytes:
         out = io.BytesIO()
         compression: Any = self._settings.compression.replace("none", "uncompressed")
         rows.write_parquet(out, compression=compression, row_group_size=_GROUP, statistics=True)
@@ -109,6 +125,10 @@ class Format:
             else:  # a file of an older contract
                 columns.append(pl.lit(None).cast(dtype).alias(name))
         return rows.select(columns)
+
+
+def _counts(rows: pl.DataFrame) -> dict[int, int]:
+    return dict(rows["_partition"].value_counts().iter_rows())
 
 
 def _apart(name: str) -> str:

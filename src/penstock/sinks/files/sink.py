@@ -18,6 +18,7 @@ from penstock.plan import Lane
 from penstock.profile import Store
 from penstock.records import Counts, LaneKey, Progress, Receipt, Step
 from penstock.sinks.files import layout, manifest
+from penstock.sinks.files.compaction import Compacted, Compaction
 from penstock.sinks.files.journal import Journal
 from penstock.sinks.files.manifest import File, Manifest, State
 from penstock.sinks.files.reading import Reading
@@ -152,6 +153,22 @@ class FileSink:
         stands = journal.state.progress
         epochs = {p: stands[key, p].epoch for key, p in stands if key == self._key}
         staging.sweep(epochs, journal.state.pending)
+
+    def compact(self, size: int) -> Compacted:
+        """Make few large files of many small ones, also while a pipeline writes to the table.
+
+        Args:
+            size: Bytes that a file shall have.
+
+        Raises:
+            Refused: There is no such table yet.
+            Unavailable: The store is away, or somebody else compacts the table.
+        """
+        self._table.check()
+        journal, showing, _ = self._parts()
+        if not journal.load().number:
+            raise Refused(f"there is no {self._table.words(self._files)} yet; run the pipeline")
+        return Compaction(self._files, self._table, journal, showing).run(size)
 
     def close(self) -> None:
         self.rollback()

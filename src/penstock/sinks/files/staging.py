@@ -73,7 +73,8 @@ class Staging:
         for folder in (self._table.stage, self._table.journal):
             for entry in self._files.list(folder):
                 name = entry.name.rpartition("/")[2]
-                stale = name.endswith(".part") and now - entry.modified > _STALE
+                old = now - entry.modified > _STALE
+                stale = old and name.startswith((".", "compact-")) and entry.name not in needed
                 if stale or (_overtaken(name, epochs) and entry.name not in needed):
                     dead.append(entry.name)
         self._files.delete(dead)
