@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import kafka, spark, suite
+from benchmarks import changes, kafka, spark, suite
 from benchmarks.suite import Result
 
 
@@ -29,6 +29,7 @@ def main() -> None:
             {"200k records": 200_000} if quick else {"1M records": 10**6, "10M records": 10**7}
         ),
         "start": suite.start,
+        **changes.parts(quick),
         **kafka.parts(quick, not options.no_peers),
         **spark.parts(quick, not options.no_peers),
     }
@@ -70,7 +71,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "names",
         nargs="*",
-        help="throughput, whole, latency, memory, start, kafka and spark (all of …-…), scaling",
+        help="throughput, whole, latency, memory, start, changes, kafka and spark (all of …-…), "
+        "scaling",
     )
     parser.add_argument("--quick", action="store_true", help="fewer records: a look, no result")
     parser.add_argument("--no-peers", action="store_true", help="leave the peers out")

@@ -242,11 +242,11 @@ def test_a_truncate_is_refused_or_passed_over(orders: Shop) -> None:
             taken.append(response)
             source.landed(response.cursor)
     source.leave()
-    lines = follower.lines(taken)
+    assert brief(follower.lines(taken)) == [("insert", 4)]
     follower.make = lambda: PostgresChanges(
         orders.url, table="orders", publication="shop", truncate="keep"
     )
-    assert brief(lines + follower.take()) == [("insert", 4), ("insert", 5)]
+    assert brief(follower.take()) == [("insert", 5)]
     assert "truncated" in follower.headers[-1]["truncated"]
 
 
@@ -459,7 +459,7 @@ def test_check_says_the_cure(orders: Shop, statement: str, words: str) -> None:
 
 def test_check_says_what_a_start_would_create_and_creates_nothing(orders: Shop) -> None:
     found = Follower(orders).make().check()
-    assert "create the replication slot 'penstock_orders' at the first run" in found
+    assert any("create the replication slot 'penstock_orders'" in note for note in found)
     assert any("max_slot_wal_keep_size" in note for note in found)
     assert orders.slots() == []
 

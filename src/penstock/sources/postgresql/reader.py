@@ -110,7 +110,8 @@ class Reader:
         self._line.identify()
         slot = slots.find(self._sql, self.wanted.slot)
         if slot is None:
-            return [f"create the replication slot {self.wanted.slot!r} at the first run", *notes]
+            first = f"create the replication slot {self.wanted.slot!r}"
+            return [f"{first}, if this is the first run; later ones need it", *notes]
         if slot.pid is None:
             slots.go_on(slot, self.wanted.slot, 0)
         self._weigh(slot)
@@ -217,7 +218,11 @@ class Reader:
         while self._reached < target or held:
             message = self._line.receive()
             if isinstance(message, bytes):
-                lines = self._taken(message)
+                try:
+                    lines = self._taken(message)
+                except Refused as error:
+                    yield from self._last(held)
+                    raise error from None
                 held += lines
                 size += sum(map(len, lines))
                 if len(held) >= self.wanted.batch or size >= _BODY:
@@ -234,6 +239,11 @@ class Reader:
                     self._line.confirm(0, ask=True)
                 self._line.wait()
         yield from self._idle()
+
+    def _last(self, lines: list[bytes]) -> Iterator[Response]:
+        """What came before something that stops the source."""
+        if lines:
+            yield self._response(lines)
 
     def _taken(self, message: bytes) -> list[bytes]:
         assert self._stream is not None  # noqa: S101 - opened
