@@ -131,6 +131,7 @@ def served(site: Site) -> Iterator[None]:
     try:
         waited(lambda: _says(process, said), "Airflow")
         site.log_in()
+        waited(lambda: site.ask("GET", "/api/v2/dags")["total_entries"] == 3 or None, "the DAGs")
         yield
     finally:
         process.terminate()

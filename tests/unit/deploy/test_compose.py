@@ -153,6 +153,13 @@ def test_each_starts_when_what_it_needs_is_healthy() -> None:
     assert conditions == {"service_healthy"}
 
 
+def test_nobody_runs_code_on_spark_without_the_secret() -> None:
+    for name in ("spark-master", "spark-worker"):
+        options = services()[name]["environment"]["SPARK_DAEMON_JAVA_OPTS"].split(" -D")
+        assert "spark.authenticate.secret=the SPARK_SECRET" in options
+        assert "spark.master.rest.enabled=false" in options  # its port asks for no secret
+
+
 def test_data_is_in_named_volumes() -> None:
     used = {
         volume["source"]

@@ -194,11 +194,14 @@ def copy(source: Path, target: Path, *, alone: bool) -> None:
 
 
 def as_nobody(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command as the user of the images, who may write to its /data only."""
+    """Run a command as a user without rights, who like that of the images may write to /data only.
+
+    Not as number 10001: PostgreSQL looks its user up, and here that one has no name.
+    """
     home = Path(tempfile.mkdtemp(prefix="data-", dir="/tmp"))  # not below root's folders
     privileged = os.geteuid() == 0 and is_open(Path(words[0]).with_name("python").resolve())
     if privileged:
-        os.chown(home, 10001, 10001)
+        shutil.chown(home, "nobody")
         for part in (folder, *folder.parents[:-1]):
             part.chmod(part.stat().st_mode | 0o5)
     try:
@@ -211,8 +214,8 @@ def as_nobody(words: list[str], folder: Path) -> subprocess.CompletedProcess[str
                 "AIRFLOW_HOME": f"{home}/airflow",
                 "PENSTOCK_DATA": f"{home}/.penstock",
             },
-            user=10001 if privileged else None,
-            group=10001 if privileged else None,
+            user="nobody" if privileged else None,
+            group="nogroup" if privileged else None,
             extra_groups=[] if privileged else None,
             capture_output=True,
             text=True,
