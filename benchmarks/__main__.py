@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import changes, kafka, spark, suite
+from benchmarks import changes, kafka, lake, spark, suite
 from benchmarks.suite import Result
 
 
@@ -30,6 +30,7 @@ def main() -> None:
         ),
         "start": suite.start,
         **changes.parts(quick),
+        **lake.parts(quick),
         **kafka.parts(quick, not options.no_peers),
         **spark.parts(quick, not options.no_peers),
     }

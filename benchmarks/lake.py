@@ -1,0 +1,69 @@
+"""Topic to Parquet files on disk, beside pyarrow writing the same rows."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.records import write_ndjson
+from benchmarks.sink_postgresql import frames
+from benchmarks.site import Site, site
+from benchmarks.suite import Result
+
+_PROFILE = """
+[profiles.lake]
+home = "embedded:"
+log  = "embedded:"
+
+[profiles.lake.stores.lake]
+url = "{}"
+"""
+
+
+def parts(quick: bool) -> dict[str, Callable[[], Iterable[Result]]]:
+    """The parts of this module, by name."""
+    return {"lake": lambda: throughput(200_000 if quick else 1_000_000)}
+
+
+def throughput(rows: int) -> list[Result]:
+    """Write a topic to files; the floor writes the same rows from memory."""
+    with site() as here:
+        lines = here.folder / "records.ndjson"
+        write_ndjson(lines, rows)
+        here.pipeline("fill", "--until-idle", RECORDS=str(lines))
+        lines.unlink()
+        floor = Result("floor: pyarrow, Parquet, zstd, fsync", _floor(here.folder, rows), "rows/s")
+        return [floor, _pipeline(here, rows, floor)]
+
+
+def _floor(folder: Path, rows: int) -> float:
+    table = pa.concat_tables([frame.to_arrow() for frame in frames(rows)])
+    started = time.perf_counter()
+    for number, start in enumerate(range(0, rows, 100_000)):
+        path = folder / f"floor-{number}.parquet"
+        pq.write_table(table.slice(start, 100_000), path, compression="zstd")
+        with path.open("rb") as written:
+            os.fsync(written.fileno())
+    return rows / (time.perf_counter() - started)
+
+
+def _pipeline(here: Site, rows: int, floor: Result) -> Result:
+    lake = here.folder / "lake"
+    (here.folder / "penstock.toml").write_text(_PROFILE.format(lake.as_uri()))
+    took, said = here.pipeline("lake", "--until-idle", "--profile", "lake")
+    found = list((lake / "users").glob("*.parquet"))
+    written = sum(pq.read_metadata(path).num_rows for path in found)
+    if written != rows:
+        raise AssertionError(f"the files hold {written} of {rows} rows")
+    rate = rows / said["seconds"]
+    size = sum(path.stat().st_size for path in found) / 1e6
+    note = (
+        f"{rate / floor.value:.2f} × {floor.name}; {len(found)} files of {size:.0f} MB in all; "
+        f"process {took.process:.0f} MB; {rows / took.seconds:,.0f}/s with start and end"
+    )
+    return Result("topic → Parquet files on disk", rate, "records/s", note)
