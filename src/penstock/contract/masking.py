@@ -25,9 +25,6 @@ from penstock.records import Cause
 MASKED = "masked"
 """What a dead letter shows in place of a value that may hold what is masked."""
 
-LEAST = 16
-"""Characters that a key must have."""
-
 Texts = Callable[[Sequence[bytes | None]], list[str | None]]
 """Masks the texts of a column, one by one."""
 
@@ -61,17 +58,11 @@ def secret(one: Mask) -> bytes:
     """
     assert one.key is not None  # noqa: S101
     try:
-        found = one.key.resolve().encode()
+        return one.key.secret()
     except ProfileError as error:
         raise ProfileError(
             f"{error}: it is a mask's key, needed wherever the plan runs (here {platform.node()})"
         ) from None
-    if len(found) < LEAST:
-        raise ProfileError(
-            f"the environment variable {one.key.name} is a mask's key and has {len(found)} "
-            f"characters, at least {LEAST} are needed; make one with `openssl rand -base64 32`"
-        )
-    return found
 
 
 def keys(spec: ContractSpec) -> dict[str, str]:

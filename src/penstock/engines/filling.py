@@ -62,6 +62,7 @@ def _land(systems: Systems, segment: Segment, frames: Iterable[pl.DataFrame]) ->
             landing.append([Response(body, None) for body in records["value"].to_list()])
             columns = records.select("born", "headers").rows()
             numbered = enumerate(columns, offset)
-            facts = [(b, None if h is None else h.decode(), at) for at, (b, h) in numbered]
+            kept = landing.kept_headers
+            facts = [(b, kept(None if h is None else h.decode()), at) for at, (b, h) in numbered]
             session.cursor().executemany(statement, facts)
             offset += records.height

@@ -46,7 +46,7 @@ def differences(before: Shape, after: Shape) -> list[str]:
 def _log(segment: Segment) -> Iterator[str]:
     yield segment.spec.fingerprint
     yield repr((segment.kind, segment.framing, segment.partitions, segment.key, segment.external))
-    yield repr((segment.retention, segment.codec.format))
+    yield repr((segment.retention, segment.codec.format, segment.encrypt))
 
 
 def _lane(segment: Segment, lane: Lane) -> Iterator[str]:

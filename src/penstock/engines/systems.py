@@ -182,7 +182,13 @@ class Systems:
         """Open the landing that a segment reads and its source fills."""
         from penstock.logs import postgresql as logs
 
-        return logs.open_landing(self.home_url, self.pipeline, segment.name, segment.retention)
+        landing = logs.open_landing(self.home_url, self.pipeline, segment.name, segment.retention)
+        try:
+            landing.encrypt(segment.encrypt)
+        except BaseException:
+            landing.close()
+            raise
+        return landing
 
     def sink(self, lane: Lane, key: LaneKey) -> Sink:
         """Make the sink of a lane; nothing is dialled yet.

@@ -5,16 +5,24 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
 
+import polars as pl
 import psycopg
 
 from penstock.errors import Fenced, Refused
 from penstock.interfaces import Cursor, Response
 from penstock.logs import batch
 from penstock.logs.table_log import TableLog
+from penstock.logs.vault import SEALED_HEAD, Vault
 from penstock.postgresql import connection, progress
-from penstock.records import CUT_OFF
+from penstock.records import CUT_OFF, LogBatch, Span
+
+if TYPE_CHECKING:
+    from penstock.profile import EnvVar
 
 _CALL = f"CALL penstock.land(%s::int, {batch.PARAMETERS}, %s, %s, %s, %s)"
 
@@ -27,6 +35,38 @@ class LandingLog(TableLog):
     """
 
     _version: int | None = None
+
+    def encrypt(self, keys: Sequence[EnvVar]) -> None:
+        """Seal what is landed from now on, and open what was; see `Vault`.
+
+        Args:
+            keys: The first one seals, all of them open; none leaves bodies as they are.
+
+        Raises:
+            ProfileError: A key is not in the environment or too short.
+        """
+        self._vault = Vault(self.identity(), keys)
+
+    @cached_property
+    def _vault(self) -> Vault:
+        return Vault(self.identity(), ())
+
+    def kept_headers(self, headers: str | None) -> str | None:
+        """Return headers as the table holds them."""
+        return self._vault.headers(headers)
+
+    def reread(self, spans: Mapping[int, Span]) -> LogBatch:
+        found = super().reread(spans)
+        sealed = found.records.select(
+            pl.col("headers").bin.starts_with(SEALED_HEAD).fill_null(value=False)
+        ).to_series()
+        if not sealed.any():
+            return found
+        pairs = found.records.select("value", "headers").iter_rows()
+        opened = [self._vault.opened(value, headers) for value, headers in pairs]
+        values, headers = zip(*opened, strict=True)
+        columns = [pl.Series("value", values, pl.Binary), pl.Series("headers", headers, pl.Binary)]
+        return replace(found, records=found.records.with_columns(columns))
 
     def cursor(self, run_id: str | None = None) -> Cursor:
         """Tell where the source stands, and go on from there.
@@ -44,7 +84,7 @@ class LandingLog(TableLog):
             raise Refused(f"{self._words()} was removed; start again")
         is_apart = rows[-1][2]
         self._version = rows[-1 if is_apart else 0][0]
-        return json.loads(rows[-1][1])
+        return self._vault.opened_cursor(rows[-1][1])
 
     def set_apart(self, run_id: str) -> None:
         """Give a run a cursor of its own, so that it leaves the landing's alone.
@@ -77,10 +117,13 @@ class LandingLog(TableLog):
             return
         if self._version is None:
             raise Refused("ask the landing for its cursor before appending to it")
-        headers = [headers_of(response) for response in responses]
+        headers = [self._vault.headers(headers_of(response)) for response in responses]
         now = datetime.now(UTC)
-        sent = batch.bodies([response.body for response in responses], headers, now)
-        after = json.dumps(responses[-1].cursor, allow_nan=False) if responses else None
+        bodies = [self._vault.body(response.body) for response in responses]
+        sent = batch.bodies(bodies, headers, now)
+        after = None
+        if responses:
+            after = self._vault.cursor(json.dumps(responses[-1].cursor, allow_nan=False))
         values = (self._entry.id, *sent, run_id or "", self._version, after, finished)
         with connection.errors():
             try:

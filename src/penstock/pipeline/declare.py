@@ -11,6 +11,7 @@ from penstock.contract.spec import KEYLESS
 from penstock.interfaces import Framing
 from penstock.pipeline import names
 from penstock.pipeline.graph import LandingNode, Mode, Node, SinkNode, StepNode, TopicNode, log_of
+from penstock.profile import EnvVar
 from penstock.site import Site, caller
 from penstock.transforms import Explode, Filter, Map, Transform
 
@@ -62,6 +63,7 @@ class Pipeline:
         *,
         land: str,
         retention: Retention | None = None,
+        encrypt: EnvVar | Sequence[EnvVar] = (),
     ) -> Stream:
         """Poll a source, keep its responses exactly as they come, and read records from them.
 
@@ -70,19 +72,28 @@ class Pipeline:
             contract: What a record looks like.
             land: Name of the landing that keeps the responses.
             retention: How long they are kept; None is for ever.
+            encrypt: Where the key is with which bodies, headers and cursors are encrypted before
+                they are stored: `ps.env("LANDING_KEY")`. Of several, the first one writes and all
+                of them read: a new key is put before the old one.
 
         Raises:
             DeclarationError: The name is taken or cannot be one, or `contract` is no contract.
         """
         site = caller()
         names.check_landing(site, land)
+        keys = (encrypt,) if isinstance(encrypt, EnvVar) else tuple(encrypt)
+        if not all(isinstance(key, EnvVar) for key in keys):
+            raise site.error(
+                "a landing is encrypted with a key from the environment, never with one from the "
+                'program; write encrypt=ps.env("LANDING_KEY")'
+            )
         if not isinstance(getattr(source, "framing", None), Framing):
             raise site.error(
                 f"{source!r} is no source, it has no `framing`; write ps.Http(...), ps.Files(...) "
                 "or an object with the methods of penstock.interfaces.Source"
             )
         shape = _spec(site, contract)
-        node = LandingNode(shape, shape.key, site, land, source, retention)
+        node = LandingNode(shape, shape.key, site, land, source, retention, keys)
         self._add_log(node)
         return Stream(self, node)
 

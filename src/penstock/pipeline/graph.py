@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from penstock.contract import ContractSpec
     from penstock.interfaces import Source
     from penstock.pipeline.settings import Retention
+    from penstock.profile import EnvVar
     from penstock.site import Site
     from penstock.transforms import Transform
 
@@ -42,6 +43,7 @@ class LandingNode(Node):
     name: str
     source: Source
     retention: Retention | None
+    encrypt: tuple[EnvVar, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -88,7 +88,7 @@ def segments_of(
 
 def validate(segments: Sequence[Segment], profile: Profile) -> list[DeclarationError]:
     """Find what a program asks for and a profile does not have, such as an unknown store."""
-    found = []
+    found = [error for segment in segments for error in _keyless(segment)]
     for lane in (lane for segment in segments for lane in segment.lanes):
         if lane.store == LOG_STORE:
             continue
@@ -97,6 +97,14 @@ def validate(segments: Sequence[Segment], profile: Profile) -> list[DeclarationE
         except ProfileError as error:
             found.append(DeclarationError(str(error), file=lane.file, line=lane.line))
     return found
+
+
+def _keyless(segment: Segment) -> Iterator[DeclarationError]:
+    for key in segment.encrypt:
+        try:
+            key.secret()
+        except ProfileError as error:
+            yield DeclarationError(f"the landing {segment.name!r} is encrypted: {error}")
 
 
 def _segment(log: LogNode, ends: Sequence[End], codecs: Codecs) -> Segment:
@@ -118,6 +126,7 @@ def _segment(log: LogNode, ends: Sequence[End], codecs: Codecs) -> Segment:
         plan=plan,
         source=log.source if isinstance(log, LandingNode) else None,
         codec=codec,
+        encrypt=log.encrypt if isinstance(log, LandingNode) else (),
     )
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from penstock.interfaces import Source
     from penstock.pipeline import Retention
     from penstock.plan.run import Plan
+    from penstock.profile import EnvVar
 
 REPLAY = -1
 """The partition under which a replay log's progress and counts are kept."""
@@ -108,6 +109,7 @@ class Segment:
         plan: The pure function from a micro-batch to an outcome.
         source: What a landing is filled from.
         codec: How values of the log hold records; plain JSON in a landing.
+        encrypt: Where the keys are that a landing is encrypted with, the one that writes first.
     """
 
     name: str
@@ -122,6 +124,7 @@ class Segment:
     plan: Plan = field(repr=False)
     source: Source | None = None
     codec: Codec = field(default=PLAIN_JSON, repr=False)
+    encrypt: tuple[EnvVar, ...] = ()
 
     def lane(self, name: str) -> Lane:
         """Return a lane by name; `KeyError` when there is none."""

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from penstock.errors import ProfileError
 
+LEAST = 16
+"""Bytes that a key must have."""
+
 
 @dataclass(frozen=True)
 class EnvVar:
@@ -30,6 +33,20 @@ class EnvVar:
         if value is None:
             raise ProfileError(f"the environment variable {self.name} is not set; export it")
         return value
+
+    def secret(self) -> bytes:
+        """Read a key to mask or to encrypt with.
+
+        Raises:
+            ProfileError: It is not set, or too short to keep anything secret.
+        """
+        found = self.resolve().encode()
+        if len(found) < LEAST:
+            raise ProfileError(
+                f"the environment variable {self.name} is a key and has {len(found)} bytes, at "
+                f"least {LEAST} are needed; make one with `openssl rand -base64 32`"
+            )
+        return found
 
 
 def env(name: str, default: str | None = None) -> EnvVar:

@@ -107,6 +107,10 @@ pipeline = ps.Pipeline("p")
 outside = pipeline.topic("outside", Person)
 outside.sink("people", store="one")
 """
+ENCRYPTED = """
+sealed = pipeline.source(Given(), Person, land="sealed", encrypt=ps.env("LANDING_KEY"))
+sealed.sink("sealed", store="two")
+"""
 KEYED = {"key": pl.Binary, "value": pl.Binary}
 
 BAD: list[object] = [
@@ -147,20 +151,26 @@ def hashed(text: str) -> str:
 
 @pytest.fixture
 def given(project: Project) -> Project:
-    """A project that has run on good records, and has all of the bad ones before it."""
-    project.environment["MASK_KEY"] = SECRET
-    project.write(PROGRAM)
+    """A project that has run on good records, and on all of the bad ones."""
+    project.environment |= {"MASK_KEY": SECRET, "LANDING_KEY": f"{SECRET} either"}
+    project.write(program(project))
     land(project.path, "0", json.dumps({"results": [person(0)]}))
-    project.produce("outside", LINES[:1])
+    project.produce("outside", LINES)
     marks.said(project, "run", "program.py", "--until-idle", both=False)
     rejects(project.url)
     land(project.path, "1", json.dumps({"from": MARKER, "results": [person(1), person(2), *BAD]}))
     land(project.path, "2", f'{{"results": [{MARKER}')
     land(project.path, "3", json.dumps({"results": {"of": MARKER}}))
     land(project.path, "4", json.dumps({"other": MARKER}))
-    project.produce("outside", LINES[1:])
     marks.said(project, "run", "program.py", "--until-idle", both=False)
     return project
+
+
+def program(project: Project) -> str:
+    """The program; where topics are in PostgreSQL, its landing is encrypted."""
+    if project.log:
+        return PROGRAM
+    return PROGRAM.replace('land="raw_people"', 'land="raw_people", encrypt=ps.env("LANDING_KEY")')
 
 
 def land(folder: Path, name: str, text: str) -> None:
@@ -185,8 +195,10 @@ def rejects(url: str) -> None:
 
 
 def raw_tables(project: Project) -> list[str]:
-    """The tables of the landing, and of the topic that others write."""
-    logs = project.rows("SELECT id, name FROM penstock.logs WHERE pipeline IS NOT NULL")
+    """The tables of the landing that is in the clear, and of the topic that others write."""
+    logs = []
+    if project.log:
+        logs = project.rows("SELECT id, name FROM penstock.logs WHERE pipeline IS NOT NULL")
     logs += project.rows("SELECT id, name FROM penstock.logs WHERE name = 'outside'")
     return [name for number, name in logs for name in (f"log_{number}_0_0", name)]
 
@@ -214,7 +226,7 @@ def ask_everything(project: Project) -> None:
 
 @pytest.mark.parametrize("project", ["postgresql, postgresql", "kafka, postgresql"], indirect=True)
 def test_the_marker_is_in_the_landing_alone(given: Project) -> None:
-    assert marks.holds_marker(given.url, "landing.raw_people")
+    assert marks.holds_marker(given.url, "landing.raw_people") == bool(given.log)
     look_everywhere(given)
     ask_everything(given)
     letters = given.letters()
@@ -247,7 +259,8 @@ def show_what_is_not_masked(letters: Sequence[Mapping[str, Any]]) -> None:
 def send_back(given: Project) -> None:
     """Letters of masked records are read anew, and pass when what was wrong is mended."""
     given.rows("DROP TRIGGER no ON one.people")
-    given.write(PROGRAM.replace("Range(ge=0)", "Range(ge=-1)").replace('== "map"', '== "no"'))
+    mended = program(given).replace("Range(ge=0)", "Range(ge=-1)").replace('== "map"', '== "no"')
+    given.write(mended)
     marks.said(given, "deadletters", "preview", "program.py", both=False)
     marks.said(given, "deadletters", "replay", both=False)
     marks.said(given, "run", "program.py", "--until-idle", both=False)
@@ -268,7 +281,7 @@ def test_what_the_landing_has_lost_is_refused_with_the_reason(given: Project) ->
         " (SELECT id FROM penstock.logs WHERE name = 'raw_people')"
     )
     given.rows("DELETE FROM landing.raw_people")
-    given.write(PROGRAM.replace("Range(ge=0)", "Range(ge=-1)"))
+    given.write(program(given).replace("Range(ge=0)", "Range(ge=-1)"))
     marks.said(given, "deadletters", "replay", "segment=raw_people", both=False)
     marks.said(given, "run", "program.py", "--until-idle", both=False)
     left = [one for one in given.letters() if one["segment"] == "raw_people"]
@@ -291,6 +304,10 @@ def test_a_changed_key_stops_the_start(project: Project) -> None:
     for words in (("run", "program.py", "--until-idle"), ("check", "program.py")):
         ran = project.penstock(*words, code=1)
         assert b"MASK_KEY is not set" in ran.stdout + ran.stderr
+    project.environment["MASK_KEY"] = SECRET
+    project.write(PROGRAM.split("pipeline = ")[0] + DELETING + ENCRYPTED)
+    ran = project.penstock("run", "program.py", "--until-idle", code=1)
+    assert b"LANDING_KEY is not set" in ran.stdout + ran.stderr
 
 
 def test_deletes_by_a_masked_key_find_their_rows(project: Project) -> None:
