@@ -85,9 +85,9 @@ def assert_clean_topic(url: str, topic: str) -> int:
         while True:
             message = consumer.poll(60)
             assert message is not None
-            if message.error() and message.error().code() == KafkaError._PARTITION_EOF:
+            if error := message.error():
+                assert error.code() == KafkaError._PARTITION_EOF, error
                 break
-            assert message.error() is None, message.error()
             for part in (message.key(), message.value(), repr(message.headers()).encode()):
                 assert_clean(f"topic {topic}", part or b"")
             messages += 1
