@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - Markdown has long lines
 """Writes the pages of docs/reference that are generated: `python -m tests.docs.reference`."""
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import penstock
+from penstock.cli.cures import CURES
 from penstock.cli.main import app
 from penstock.pipeline import Merged, Stream
 
@@ -130,8 +132,49 @@ def program_page() -> str:
     return PROGRAM_HEAD + "\n" + "\n".join(part for name in names for part in entry(name))
 
 
+TROUBLES_HEAD = """# Troubleshooting
+
+Begin with `penstock check PROGRAM --profile NAME`. It dials everything that a run needs and changes nothing. Below what it
+finds, it says what usually helps: the right column of this table, which `python -m tests.docs.reference` writes.
+
+| what is wrong | you read | what helps |
+|---|---|---|
+"""
+TROUBLES_TAIL = """
+## When there is no message
+
+| what you see | look at |
+|---|---|
+| the run waits | `penstock status` names the lane and what it waits for; other lanes go on |
+| rows are missing | `penstock deadletters list`: records that did not fit, grouped by cause |
+| you doubt the figures | `penstock reconcile PROGRAM --deep` compares every row, and names the first difference |
+| a server that was started here died | `penstock services logs NAME` |
+| `internal error` | a bug in Penstock: `penstock --debug …` shows the traceback |
+| a second run does nothing | it stands by: another process holds the leases; `--take-over` fences that one |
+| latencies are negative or minutes long | clocks: of the producers, too; `born` is the time that they wrote |
+
+## When a start is refused
+
+A refusal changes nothing. Read the sentence: it names what was found, and what to do. The exit code tells the kind:
+1 for a no, 2 for a wrong program or profile, 3 for a system that is away ([exit codes](../reference/command.md)).
+"""
+
+
+def troubles_page() -> str:
+    """`troubleshooting.md` as it should be."""
+    rows = [
+        f"| {c.symptom} | {', '.join(f'`{words}`' for words in c.words)} | {c.cure} |"
+        for c in CURES
+    ]
+    return TROUBLES_HEAD + "\n".join(rows) + "\n" + TROUBLES_TAIL
+
+
 FIRST = ["Contract", "key", "born", "Pipeline", "Stream", "Merged"]
-PAGES = {"command.md": command_page, "program.md": program_page}
+PAGES = {
+    "command.md": command_page,
+    "program.md": program_page,
+    "../howto/troubleshooting.md": troubles_page,
+}
 
 
 def write(folder: Path = REFERENCE) -> None:

@@ -35,7 +35,8 @@ def check(
             "profile": profile,
             "good": good,
             "findings": [
-                {"system": f.system, "state": f.state, "message": f.message} for f in findings
+                {"system": f.system, "state": f.state, "message": f.message, "cure": f.cure}
+                for f in findings
             ],
         }
         output.answer(document, _lines(findings), as_json=json)
@@ -55,6 +56,8 @@ def _lines(findings: list[Finding]) -> RenderableType:
         lines.append(f"{mark} ", style)
         lines.append(f"{finding.system:<{width}}  ", "bold")
         lines.append(finding.message.replace("\n", "\n" + " " * (width + 4)) + "\n")
+        if finding.cure:
+            lines.append(f"{'':{width + 4}}→ {finding.cure}\n")
     lines.append(_verdict(findings))
     return lines
 

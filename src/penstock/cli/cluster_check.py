@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penstock.cli import options
+from penstock.cli import machine, options
 from penstock.cli.findings import Finding, looked_at, refusal
 from penstock.contract import masking
 from penstock.engines.systems import Systems
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
     from penstock.pipeline import Pipeline
     from penstock.plan import Segment
     from penstock.profile import Profile
-
-_SKEW = 1.0
-"""Seconds that a clock may be wrong before latencies look it."""
 
 
 def examine(
@@ -53,7 +49,6 @@ def examine(
             words = f"Spark {cluster.session.version} at {settings.engine}"
             yield Finding("engine", "good", f"{words} runs {cluster.cores} tasks at once")
             yield from _executors(cluster, _inquiry(cluster, systems, read))
-            yield from _clock(systems)
     except PenstockError as error:
         yield refusal("engine", error)
 
@@ -130,24 +125,5 @@ def _differences(reports: Sequence[Report], start: float, end: float) -> Iterato
                     report.host,
                     f"have {name} {there}, the driver has {here[name]}; install the same",
                 )
-        if skew := _skew(report.clock, start, end):
+        if skew := machine.skew(report.clock, start, end):
             yield report.host, f"their clock is {skew} this machine's; latencies will look wrong"
-
-
-def _clock(systems: Systems) -> Iterator[Finding]:
-    start = time.time()
-    with suppress(PenstockError):  # that home is away was found before
-        with systems.home("check") as home, home.transaction() as cursor:
-            cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
-            [[told]] = cursor.fetchall()
-        if skew := _skew(told, start, time.time()):
-            words = f"its clock is {skew} this machine's; latencies will look wrong"
-            yield Finding("home", "change", words)
-
-
-def _skew(clock: float, start: float, end: float) -> str:
-    """How far a clock is off that was read between two moments; empty if it may be right."""
-    ahead, behind = clock - end, start - clock
-    if max(ahead, behind) <= _SKEW:
-        return ""
-    return f"{ahead:.1f} s ahead of" if ahead > 0 else f"{behind:.1f} s behind"

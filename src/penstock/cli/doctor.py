@@ -11,7 +11,7 @@ import psycopg
 
 from penstock import pipeline as programs
 from penstock import plan, profile
-from penstock.cli import options
+from penstock.cli import machine, options
 from penstock.cli.findings import Finding, looked_at, refusal
 from penstock.engines.systems import Systems
 from penstock.errors import PenstockError, Refused, Unavailable
@@ -75,6 +75,7 @@ def _systems(
         return
     try:
         with systems:
+            yield from machine.examine(systems)
             yield from _home(systems, declared, segments)
             for segment in segments:
                 yield from _log(systems, declared, segment)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from penstock.cli import cures
 from penstock.errors import PenstockError, Unavailable
 
 State = Literal["good", "change", "refused", "away"]
@@ -30,6 +31,11 @@ class Finding:
     def good(self) -> bool:
         """Whether this is no reason not to start."""
         return self.state in ("good", "change")
+
+    @property
+    def cure(self) -> str:
+        """What usually helps; empty when nothing has to be done, or nothing is known."""
+        return "" if self.state == "good" else cures.cure(self.message)
 
 
 def looked_at(system: str, good: str, look: Callable[[], Iterable[str]]) -> Iterator[Finding]:

@@ -70,6 +70,7 @@ def _lines(folder: Path, template: str, written: list[str]) -> str:
 
     fill = ["penstock run writer.py --until-idle"] if template == "topic-to-table" else []
     go = [] if folder.resolve() == Path.cwd() else [f"cd {shlex.quote(str(folder))}"]
-    steps = [*go, *fill, "penstock run pipeline.py --until-idle", "python -m pytest"]
+    profile = " --profile lake" if template == "files-to-lake" else ""
+    steps = [*go, *fill, f"penstock run pipeline.py{profile} --until-idle", "python -m pytest"]
     shown = "\n".join(f"  {name}" for name in written)
     return f"{shown}\n\nGo on with:\n" + "\n".join(f"  {step}" for step in steps)

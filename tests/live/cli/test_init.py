@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 TEMPLATES = {
@@ -24,7 +25,7 @@ class Started:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         kept = {n: v for n, v in os.environ.items() if not n.startswith(("PENSTOCK", "PYTEST"))}
-        self.environment = kept | {"PYTHONDONTWRITEBYTECODE": "1"}
+        self.environment = kept | {"PYTHONDONTWRITEBYTECODE": "1", "PWD": str(folder)}
 
     def python(self, *words: str) -> str:
         done = subprocess.run(
@@ -57,12 +58,17 @@ def test_a_new_project_runs_at_once(project: Started, request: pytest.FixtureReq
     project.python("pytest", "-q", "-p", "no:cacheprovider")
     if (project.folder / "writer.py").exists():
         project.json("run", "writer.py", "--until-idle")
-    ran = project.json("run", "pipeline.py", "--until-idle")
-    assert ran["balanced"]
     template = request.node.callspec.params["project"]
+    profile = ["--profile", "lake"] if template == "files-to-lake" else []
+    ran = project.json("run", "pipeline.py", "--until-idle", *profile)
+    assert ran["balanced"]
     told = {lane["lane"]: lane["counts"] for lane in ran["lanes"]}
     taken = {name: counts["records"] + counts["expanded"] for name, counts in told.items()}
     assert taken == TEMPLATES[template]
     assert all(counts["dead"] == 0 for counts in told.values())
-    assert project.json("check", "pipeline.py")["good"]
-    assert project.json("reconcile", "pipeline.py", "--deep")["balanced"]
+    assert project.json("check", "pipeline.py", *profile)["good"]
+    assert project.json("reconcile", "pipeline.py", *profile, "--deep")["balanced"]
+    if template == "files-to-lake":
+        rows = pl.read_parquet(project.folder / "lake/events/**/*.parquet", hive_partitioning=True)
+        assert sorted(rows["id"]) == ["e1", "e2", "e3", "e4"]
+        assert project.json("check", "pipeline.py")["good"]
