@@ -9,13 +9,7 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli import options, output
-
-
-def _complete(begun: str) -> list[tuple[str, str]]:
-    from penstock.cli.scaffold import TEMPLATES
-
-    return [(name, why) for name, why in TEMPLATES.items() if name.startswith(begun)]
+from penstock.cli import completing, options, output
 
 
 def init(
@@ -29,7 +23,7 @@ def init(
         str | None,
         typer.Option(
             metavar="NAME",
-            autocompletion=_complete,
+            autocompletion=completing.templates,
             help="api-to-table, files-to-lake or topic-to-table; without it, a terminal asks.",
         ),
     ] = None,

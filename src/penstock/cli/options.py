@@ -8,9 +8,15 @@ from typing import Annotated
 
 import typer
 
+from penstock.cli import completing
+
 Program = Annotated[
     Path,
-    typer.Argument(metavar="PROGRAM", help="The Python file that declares the pipeline."),
+    typer.Argument(
+        metavar="PROGRAM",
+        autocompletion=completing.programs,
+        help="The Python file that declares the pipeline.",
+    ),
 ]
 ProfileName = Annotated[
     str,
@@ -18,6 +24,7 @@ ProfileName = Annotated[
         "--profile",
         metavar="NAME",
         envvar="PENSTOCK_PROFILE",
+        autocompletion=completing.profiles,
         help="Which profile of penstock.toml says where things live.",
     ),
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from penstock.cli import options, output
+from penstock.cli import completing, options, output
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -26,12 +26,16 @@ Started = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="NAME",
+        autocompletion=completing.services,
         help=f"Some of {_NAMES} and embedded (that of the profile 'embedded', which commands "
         "start by themselves); without a name all but these last three: spark needs a Java of "
         "the system's, and pyspark.",
     ),
 ]
-Chosen = Annotated[list[str] | None, typer.Argument(metavar="NAME", help=_ALL)]
+Chosen = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="NAME", autocompletion=completing.services, help=_ALL),
+]
 Lines = Annotated[
     int, typer.Option("--lines", "-n", metavar="N", min=1, help="How many of the last lines.")
 ]
