@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import changes, kafka, lake, spark, suite
+from benchmarks import changes, files, kafka, lake, spark, suite
 from benchmarks.suite import Result
 
 
@@ -31,6 +31,7 @@ def main() -> None:
         "start": suite.start,
         **changes.parts(quick),
         **lake.parts(quick),
+        **files.parts(quick),
         **kafka.parts(quick, not options.no_peers),
         **spark.parts(quick, not options.no_peers),
     }
@@ -72,8 +73,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "names",
         nargs="*",
-        help="throughput, whole, latency, memory, start, changes, kafka and spark (all of …-…), "
-        "scaling",
+        help="throughput, whole, latency, memory, start, changes, files, kafka and spark (all of "
+        "…-…), scaling",
     )
     parser.add_argument("--quick", action="store_true", help="fewer records: a look, no result")
     parser.add_argument("--no-peers", action="store_true", help="leave the peers out")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -95,13 +96,23 @@ def split(body: bytes, framing: Framing) -> list[tuple[int, bytes]]:
 def whole_records(body: bytes, delimiter: str) -> int:
     """How many bytes of a body are records that have ended, whatever follows them."""
     end = body.rfind(b"\n") + 1
-    if b'"' not in body:
+    if b'"' not in body or _is_sound(body[:end], delimiter):
         return end
     lines = _lines_of(body[:end])
     for start, _, problem in _spans(_texts(lines), delimiter):
         if problem == _OPEN:
             return sum(map(len, lines[:start]))
     return end
+
+
+def _is_sound(body: bytes, delimiter: str) -> bool:
+    """Whether all quotes are as they should be, the last one closed; looks at nothing else."""
+    text = body.decode(errors="surrogateescape").removeprefix(_MARK)
+    try:
+        deque(_reader(io.StringIO(text, newline="\n"), delimiter), maxlen=0)
+    except csv.Error:
+        return False
+    return True
 
 
 def first_record(body: bytes, delimiter: str) -> int:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import penstock as ps
@@ -144,6 +144,7 @@ def test_another_word_for_null() -> None:
 CELLS = st.text(st.sampled_from('ab," \n\r\té😀;'), max_size=6)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=80), st.sampled_from([0, 1]))
 def test_whatever_the_csv_module_writes_is_read_back(
     rows: list[tuple[str, str, str]], quoting: Literal[0, 1]
@@ -161,6 +162,7 @@ def test_whatever_the_csv_module_writes_is_read_back(
 WILD = st.lists(st.sampled_from(['"', ",", "\n", "a", "b", '""', "\r\n", "é", "\r", "x,y,z\n"]))
 
 
+@settings(deadline=None)
 @given(WILD.map("".join).map(str.encode))
 def test_what_is_read_is_what_the_csv_module_reads_where_that_is_strict(text: bytes) -> None:
     """The reference, on any text: strict, line by line."""
@@ -174,6 +176,7 @@ def test_what_is_read_is_what_the_csv_module_reads_where_that_is_strict(text: by
     assert len(found.failures) == len(rows) - len(good)
 
 
+@settings(deadline=None)
 @given(WILD.map("".join).map(str.encode), WILD.map("".join).map(str.encode))
 def test_cutting_into_pieces_changes_nothing(one: bytes, two: bytes) -> None:
     """Records that have ended are the same whatever follows, or is cut off."""
@@ -270,6 +273,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+@settings(deadline=None)
 @given(st.lists(st.fixed_dictionaries(FIELDS), min_size=1, max_size=5))
 def test_many_are_read_as_each_alone_and_as_json_is(rows: list[dict[str, str]]) -> None:
     """By columns or one by one, the same rows and causes; a good row is what JSON would give."""

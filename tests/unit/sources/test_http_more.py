@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.sources.doubles import RawServer, StepClock, answer
 
@@ -511,6 +511,7 @@ def test_damaged_bodies(
         list(Http(server.url).poll(None, clock))
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=2000), st.lists(st.integers(0, 400), max_size=6), st.sampled_from([*PACKED])
 )
@@ -524,6 +525,7 @@ def test_how_a_compressed_body_is_cut_into_chunks_does_not_matter(
     assert b"".join(unpack([c for c in chunks if c], encoding)) == whole
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=300), st.data())
 def test_a_cut_gzip_body_is_never_taken_for_whole(whole: bytes, data: st.DataObject) -> None:
     packed = gzip.compress(whole)
@@ -676,6 +678,7 @@ def test_a_range_is_asked_for_alone_and_once(
         assert numbers(responses[:number] + rest) == [3, 4, 5]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 30), st.integers(1, 30), st.integers(1, 40))
 def test_windows_cover_a_range_without_a_gap_or_an_overlap(
     start: int, length: int, window: int

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.sources.chains import Cursors, next_link
@@ -37,6 +37,7 @@ def walk(pages: Pagination, answers: dict[int, list[int | None]], total: int) ->
     raise AssertionError(f"the walk does not end: {asked}")
 
 
+@settings(deadline=None)
 @given(st.integers(0, 300), st.integers(1, 50), st.integers(1, 50), st.booleans())
 def test_offsets_ask_for_every_record_whatever_the_server_gives_at_once(
     records: int, limit: int, cap: int, growing: bool
@@ -48,6 +49,7 @@ def test_offsets_ask_for_every_record_whatever_the_server_gives_at_once(
     assert covered == list(range(records))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 200), st.integers(1, 50), st.integers(1, 50))
 def test_pages_of_any_size_are_all_asked_for(records: int, size: int, cap: int) -> None:
     step = min(size, cap)
@@ -58,6 +60,7 @@ def test_pages_of_any_size_are_all_asked_for(records: int, size: int, cap: int) 
         assert asked[: len(counts)] == list(range(1, len(counts) + 1))
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from([3, None]), min_size=1, max_size=5), max_size=12))
 def test_bad_answers_never_make_a_walk_endless_or_skip_a_page_silently(
     script: Sequence[list[int | None]],
@@ -70,6 +73,7 @@ def test_bad_answers_never_make_a_walk_endless_or_skip_a_page_silently(
         assert asked.count(n) == min(read + 1, ATTEMPTS)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 3))
 def test_without_pagination_every_answer_ends_the_walk(count: int) -> None:
     assert Walk(0).read(Page(count), Once()).ended
@@ -95,6 +99,7 @@ def chain(
     raise AssertionError(f"the walk does not end: {asked}")
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=20))
 def test_a_chain_of_tokens_is_walked_whole_even_over_empty_pages(counts: list[int]) -> None:
     tokens = ["", *(f"t{n}" for n in range(1, len(counts)))]
@@ -105,6 +110,7 @@ def test_a_chain_of_tokens_is_walked_whole_even_over_empty_pages(counts: list[in
     assert after == Walk("")
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 3), max_size=10), st.booleans())
 def test_a_growing_chain_goes_on_with_its_last_token(counts: list[int], ends: bool) -> None:
     """A feed ends with an answer without records, which names a token to come again with or not."""

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.sources.doubles import StepClock
 
@@ -307,6 +307,7 @@ def test_a_compressed_file_that_was_appended_to_goes_on(tmp_path: Path, tail: by
     assert "was replaced" in replaced.headers["note"]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(1, 40), st.integers(0, 4))
 def test_any_bytes_in_any_pieces(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, block: int, most: int
