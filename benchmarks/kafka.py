@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from benchmarks import floor_cassandra, peers, suite
+from benchmarks import floor_cassandra, floor_kafka, peers, suite
 from benchmarks.records import write_ndjson
 from benchmarks.stack import LEAD, PROFILE, Stack, create, fill, stack, trickling, versions
 from benchmarks.suite import Result
@@ -47,6 +47,23 @@ def cassandra(rows: int) -> Iterator[Result]:
     floor = Result("floor: bare loop of the driver", max(best.values()), "rows/s", each)
     yield floor
     yield _beside(moved, floor)
+
+
+def topics(rows: int) -> Iterator[Result]:
+    """Kafka to a topic of a Kafka store, beside a bare transactional loop before and after."""
+    with stack("kafka") as here:
+        yield _servers("kafka")
+        _filled(here, rows)
+        rates = []
+        for target in ("bare_before", "bare_after"):
+            create(here.kafka, target, 2)
+            rates.append(floor_kafka.rate(here.kafka, TOPIC, target, rows, 2))
+            if target == "bare_before":
+                moved, _ = _moved(here, "kafka_kafka", rows)
+    each = ", ".join(f"{rate:,.0f}" for rate in rates)
+    floor = Result("floor: bare loop, topic → topic", max(rates), "records/s", each)
+    yield floor
+    yield _beside(replace(moved, name="Kafka → Kafka store, append"), floor)
 
 
 def landing(rows: int) -> Iterator[Result]:
@@ -90,6 +107,7 @@ def parts(quick: bool, with_peers: bool) -> Mapping[str, Callable[[], Iterator[R
     return {
         "kafka-postgresql": lambda: postgresql(100_000 if quick else 1_000_000, with_peers),
         "kafka-cassandra": lambda: cassandra(30_000 if quick else 300_000),
+        "kafka-topics": lambda: topics(100_000 if quick else 1_000_000),
         "kafka-landing": lambda: landing(100_000 if quick else 1_000_000),
         "kafka-latency": lambda: latency(20 if quick else 60),
     }

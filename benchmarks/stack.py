@@ -138,6 +138,8 @@ def _settings(ports: Mapping[str, int], addresses: Mapping[str, str]) -> str:
     services = [f"[services.{name}]\nport = {port}\n" for name, port in ports.items()]
     stores = ["warehouse", "serving"]
     lines = [f'{name} = "embedded:?schema={name}"' for name in stores]
+    if "kafka" in addresses:
+        lines.append(f'events = "kafka://{addresses["kafka"]}"')
     if "cassandra" in addresses:
         url = f"cassandra://{addresses['cassandra']}/{KEYSPACE}?replication=1"
         lines.append(f'wide = "{url}"')

@@ -78,9 +78,10 @@ def _sources(snapshot: Snapshot) -> Table:
 def _lanes(snapshot: Snapshot, rates: Rates) -> Table:
     figures = ("records", "records/s", "lag", "p50", "p99", "dead")
     drawn = drawing.table("lane", *figures, "state", right=figures, wrap=["state"])
+    names = text.names((lane.segment, lane.lane) for lane in snapshot.lanes)
     for lane in snapshot.lanes:
         drawn.add_row(
-            drawing.words(lane.lane),
+            drawing.words(names[lane.segment, lane.lane]),
             text.count(text.records(lane.counts)),
             text.rate(rates.of(lane)),
             text.count(lane.lag),

@@ -58,11 +58,12 @@ def drawn(report: Report, *, deep: bool) -> RenderableType:
     fates = text.fates(lane.counts for lane in report.lanes)
     columns = ("records", *fates, "to go", *(["compared"] if deep else []))
     table = drawing.table("lane", *columns, right=columns)
+    names = text.names((lane.segment, lane.lane) for lane in report.lanes)
     for lane in report.lanes:
         figures = [getattr(lane.counts, fate) for fate in fates]
         cells = map(text.count, (text.records(lane.counts), *figures, lane.lag))
         compared = [] if not deep else ["–" if lane.rows is None else text.count(lane.rows)]
-        table.add_row(drawing.words(lane.lane), *cells, *compared)
+        table.add_row(drawing.words(names[lane.segment, lane.lane]), *cells, *compared)
     lines = [drawing.words(f"note: {note}") for note in report.notes]
     lines += [drawing.words(f"✗ {words}", "red") for words in report.differences]
     how = "every row is where it belongs" if deep else "every record is accounted for"

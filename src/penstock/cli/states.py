@@ -130,11 +130,12 @@ def _lanes(found: PipelineState) -> RenderableType:
     fates = text.fates(totals(lane) for _, lane in lanes)
     figures = ("records", *fates, "behind", "records/s", "p50", "p99")
     table = drawing.table("lane", *figures, right=figures)
+    names = text.names((segment.segment, lane.lane) for segment, lane in lanes)
     for segment, lane in lanes:
-        counts = totals(lane)
+        name, counts = names[segment.segment, lane.lane], totals(lane)
         cells = [text.records(counts), *(getattr(counts, fate) for fate in fates)]
         table.add_row(
-            drawing.words(lane.lane if lane.current else f"{lane.lane} (former)"),
+            drawing.words(name if lane.current else f"{name} (former)"),
             *map(text.count, (*cells, behind(segment, lane))),
             text.rate(lane.recent.records),
             text.seconds(lane.recent.latency.percentile(0.5)),

@@ -135,9 +135,10 @@ def _table(summary: Summary) -> RenderableType:
     lanes = {lane: summary.done(lane).counts for lane in summary.snapshot.lanes}
     fates = text.fates(lanes.values())
     table = drawing.table("lane", "records", *fates, "to go", right=("records", *fates, "to go"))
+    names = text.names((lane.segment, lane.lane) for lane in lanes)
     for lane, counts in lanes.items():
         figures = [text.records(counts), *(getattr(counts, fate) for fate in fates), lane.lag]
-        table.add_row(drawing.words(lane.lane), *map(text.count, figures))
+        table.add_row(drawing.words(names[lane.segment, lane.lane]), *map(text.count, figures))
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from penstock.records import Counts
@@ -37,6 +38,20 @@ def seconds(value: float | None) -> str:
         if value < limit:
             return f"{value / divisor:.{0 if value / divisor >= 10 else 1}f} {unit}"
     return f"{value / 3600:.1f} h"
+
+
+def names(lanes: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Name lanes so that each can be told from the others: several segments may write one topic.
+
+    Args:
+        lanes: Segment and lane of each.
+    """
+    known = list(lanes)
+    often = Counter(lane for _, lane in known)
+    return {
+        (segment, lane): f"{lane} from {segment}" if often[lane] > 1 else lane
+        for segment, lane in known
+    }
 
 
 def escaped(value: bytes | None, limit: int | None = None) -> str:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from penstock import faults
 from penstock.engines import worker
 from penstock.engines.books import Books, Moved
-from penstock.engines.lanes import LanesDown, LaneWriter, gather, raise_final
+from penstock.engines.lanes import LanesDown, LaneWriter, gather, lone
 from penstock.engines.part import Part, PlanAgain
 from penstock.engines.supply import Planned
-from penstock.errors import PenstockError, Rejected, Unavailable
+from penstock.errors import PenstockError, Refused, Rejected, Unavailable
 from penstock.records import Letter
 
 if TYPE_CHECKING:
@@ -107,9 +107,8 @@ class Coordinator:
             Lanes for which the batch stays open, to be planned again in this process.
 
         Raises:
-            LanesDown: These lanes' stores are away; the batch is closed for the other lanes.
+            LanesDown: These lanes' stores are away or refuse; the batch is closed for the others.
             Fenced: A successor owns a partition.
-            Refused: A store says a final no.
             Unavailable: Home is away; `claim` and `recover` tell what was done.
         """
         batch, micro, outcome = planned.batch, planned.micro, planned.outcome
@@ -130,7 +129,7 @@ class Coordinator:
         self._books.close(batch, moved, [name for name in batch.lanes if name not in down])
         faults.point("closed")
         self._moved(moved)
-        away = {name: e for name, e in down.items() if isinstance(e, Unavailable)}
+        away = {name: e for name, e in down.items() if isinstance(e, Unavailable | Refused)}
         if away:
             raise LanesDown(away)
         return list(down)
@@ -209,9 +208,9 @@ class Coordinator:
 
     @staticmethod
     def _away(errors: Mapping[str, PenstockError], down: dict[str, PenstockError]) -> None:
-        waits = {n: e for n, e in errors.items() if isinstance(e, Unavailable | PlanAgain)}
-        raise_final([error for name, error in errors.items() if name not in waits])
-        down.update(waits)
+        again = {n: e for n, e in errors.items() if isinstance(e, PlanAgain)}
+        down.update(lone({n: e for n, e in errors.items() if n not in again}))
+        down.update(again)
 
 
 def _any_rows(sink: Sink) -> bool:

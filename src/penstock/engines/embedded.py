@@ -19,7 +19,7 @@ from penstock.engines.planning import Planning
 from penstock.engines.reloading import Reloaded, Reloading
 from penstock.engines.segment import SegmentRun
 from penstock.engines.sourcing import SourceRun
-from penstock.engines.status import Board
+from penstock.engines.status import Board, State
 from penstock.engines.stopping import Stop
 from penstock.engines.systems import ROOT, Systems
 from penstock.engines.upkeep import Upkeep
@@ -106,9 +106,10 @@ class Embedded:
         Raises:
             CheckError: The program cannot start on this profile.
             ContractError: A change of a contract breaks its readers, or a registry refuses it.
-            PlanFailed, Refused: A segment or source stopped for good; the others went on until the
-                run's end.
-            Unavailable: Home, or Spark's master, cannot be reached at the start.
+            PlanFailed, Refused: A segment, lane or source stopped for good; the others went on
+                until the run's end.
+            Unavailable: Home, or Spark's master, cannot be reached at the start; or a run that was
+                to end when idle was out of time while something was still away.
         """
         segments = preparing.compiled(self._pipeline, self._profile)
         with ExitStack() as stack:
@@ -120,6 +121,7 @@ class Embedded:
                 )
             self._cluster = self._joined(segments, stack)
             self._work(segments, systems)
+        self._errors += [error for run in self._runs for error in run.refused.values()]
         if self._errors and self.successor is None:
             raise self._errors[0]
 
@@ -255,12 +257,24 @@ class Embedded:
         with closing(Idleness(self._runs, systems)) as idleness:
             while not (self._asked or self._broken or self._all_stopped()):
                 if deadline is not None and time.monotonic() > deadline:
+                    if self._options.until_idle:
+                        self._errors += self._waiting()
                     return
                 if self._ends_by_itself() and idleness.reached():
                     return
                 if self._followed():
                     return
                 time.sleep(_LOOK)
+
+    def _waiting(self) -> list[PenstockError]:
+        """What was still away when time was up, in one error."""
+        found = self.board.snapshot()
+        states = [(one.state, one.reason) for one in found.sources]
+        states += [(one.state, one.reason) for one in found.lanes]
+        waits = {reason for state, reason in states if state is State.WAITING}
+        if not waits:
+            return []
+        return [Unavailable(f"time is up, and not all is done: {'; '.join(sorted(waits))}")]
 
     def _followed(self) -> bool:
         """Take a new version of the program, if there is one; whether this run ends for it."""

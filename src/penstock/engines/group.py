@@ -62,7 +62,7 @@ class Group:
             proceed: Asked before each read, on a thread of the supply.
 
         Raises:
-            LanesDown: Some lanes' stores are away.
+            LanesDown: Some lanes' stores are away or refuse.
             PlanFailed: The code is at fault.
             Fenced, Refused, Unavailable: As the log, home and the sinks do.
         """

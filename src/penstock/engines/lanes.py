@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
@@ -20,13 +20,13 @@ T = TypeVar("T")
 
 
 class LanesDown(Unavailable):
-    """The stores of some lanes are away; the other lanes have gone on.
+    """The stores of some lanes are away or refuse; the other lanes have gone on.
 
     Args:
-        errors: For each lane what its store said.
+        errors: For each lane what its store said: `Unavailable`, or `Refused` for a final no.
     """
 
-    def __init__(self, errors: Mapping[str, Unavailable]) -> None:
+    def __init__(self, errors: Mapping[str, Unavailable | Refused]) -> None:
         """Join what was said."""
         super().__init__("; ".join(f"{lane}: {error}" for lane, error in errors.items()))
         self.errors = dict(errors)
@@ -128,11 +128,19 @@ class LaneWriter:
         self._thread.shutdown(wait=True)
 
 
-def claim_all(writers: Sequence[LaneWriter], epochs: Mapping[int, int]) -> dict[str, Unavailable]:
-    """Claim for all lanes at once; returns those whose stores are away."""
+def claim_all(
+    writers: Sequence[LaneWriter], epochs: Mapping[int, int]
+) -> dict[str, Unavailable | Refused]:
+    """Claim for all lanes at once; returns those whose stores are away or refuse."""
     _, errors = gather({writer.name: writer.begin_claim(epochs) for writer in writers})
-    raise_final(errors.values())
-    return {n: error for n, error in errors.items() if isinstance(error, Unavailable)}
+    return lone(errors)
+
+
+def lone(errors: Mapping[str, PenstockError]) -> dict[str, Unavailable | Refused]:
+    """Tell which errors concern their own lane only; raises what ends all of them."""
+    found = {n: e for n, e in errors.items() if isinstance(e, Unavailable | Refused)}
+    raise_final([error for name, error in errors.items() if name not in found])
+    return found
 
 
 def slow(writers: Sequence[LaneWriter]) -> LaneWriter | None:
@@ -159,11 +167,11 @@ def gather(futures: Mapping[str, Future[T]]) -> tuple[dict[str, T], dict[str, Pe
     return results, errors
 
 
-def raise_final(errors: Iterable[PenstockError]) -> None:
-    """Raise what waiting does not mend: a fence first, then a refusal."""
-    for kind in (Fenced, Refused, PenstockError):
+def raise_final(errors: Collection[PenstockError]) -> None:
+    """Raise what ends all lanes: a fence first."""
+    for kind in (Fenced, PenstockError):
         for error in errors:
-            if isinstance(error, kind) and not isinstance(error, Unavailable):
+            if isinstance(error, kind):
                 raise error
 
 

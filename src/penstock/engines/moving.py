@@ -25,7 +25,7 @@ from penstock.engines.preparing import recognise_target, recognise_topic
 from penstock.engines.reading import Reading, paced
 from penstock.engines.status import Board, State
 from penstock.engines.stopping import Stop, delays
-from penstock.errors import Unavailable
+from penstock.errors import Refused, Unavailable
 from penstock.home import orders
 from penstock.home.replays import ReplayLog
 from penstock.records import LaneKey
@@ -86,6 +86,8 @@ class Moving:
         self._threads: list[Thread] = []
         self._feeds: list[Feed] = []
         self._error: BaseException | None = None
+        self.refused: dict[str, Refused] = {}
+        """Lanes whose stores say a final no; the others go on."""
         self.writers = [
             LaneWriter(lane.name, partial(self._sink, lane)) for lane in place.segment.lanes
         ]
@@ -145,8 +147,7 @@ class Moving:
         self._group = [writer for writer in up if writer not in behind]
         for writer in behind:
             self._leave(writer, State.CATCHING_UP)
-        for name, error in down.items():
-            self._leave(self._writer(name), State.WAITING, str(error))
+        self._part_with(down)
         while self._going:
             self._admit()
             if self._group:
@@ -181,8 +182,27 @@ class Moving:
                 self._leave(late, State.CATCHING_UP, "slower than the other lanes")
         except LanesDown as away:
             self._group = [writer for writer in self._group if writer.name not in away.errors]
-            for name, error in away.errors.items():
+            self._part_with(away.errors)
+
+    def _part_with(self, errors: Mapping[str, Unavailable | Refused]) -> None:
+        """Go on without lanes: those whose stores are away follow on their own, refused ones end.
+
+        Raises:
+            Refused: No lane is left.
+        """
+        for name, error in errors.items():
+            if isinstance(error, Refused):
+                self._refuse(name, error)
+            else:
                 self._leave(self._writer(name), State.WAITING, str(error))
+
+    def _refuse(self, lane: str, error: Refused) -> None:
+        """Let a lane end; the last one takes the segment with it."""
+        self.refused[lane] = error
+        if len(self.refused) == len(self.writers):
+            raise error
+        self._say(lane, State.STOPPED, str(error))
+        self._place.board.lag(self._place.segment.name, lane, None)
 
     def _leave(self, writer: LaneWriter, state: State, reason: str = "") -> None:
         """Let a lane go on alone."""
@@ -206,6 +226,12 @@ class Moving:
             try:
                 self._follow(writer)
                 return
+            except LanesDown as down:
+                error = down.errors[writer.name]
+                if isinstance(error, Refused):
+                    self._refuse(writer.name, error)
+                    return
+                self._say(writer.name, State.WAITING, str(error))
             except Unavailable as error:
                 self._say(writer.name, State.WAITING, str(error))
             with self._changed:
@@ -214,7 +240,8 @@ class Moving:
 
     def _follow(self, writer: LaneWriter) -> None:
         """Bring a lane near the group, then let it join."""
-        writer.claim(self._epochs)
+        if down := claim_all([writer], self._epochs):
+            raise LanesDown(down)
         with self._desk() as desk:
             tails.verify(desk.feed, [writer])
             group = self._grouped(desk, [writer])

@@ -8,7 +8,7 @@ from penstock.engines import preparing
 from penstock.engines.moving import Moving, Place
 from penstock.engines.status import State
 from penstock.engines.stopping import delays
-from penstock.errors import Fenced, Unavailable
+from penstock.errors import Fenced, Refused, Unavailable
 from penstock.plan import REPLAY
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class SegmentRun:
         self._known: list[int] = []
         self.stopped = False
         """Whether it stopped for good, by a fault that waiting does not mend."""
+        self.refused: dict[str, Refused] = {}
+        """Lanes whose stores said a final no when it last moved."""
         for lane in place.segment.lanes:
             place.board.add_lane(place.segment.name, lane.name)
 
@@ -77,6 +79,7 @@ class SegmentRun:
                 self._say(State.STANDING_BY, holders)
             return
         self._moving = Moving(place, log_id, epochs)
+        self.refused = self._moving.refused
         if self.place is not place:  # another plan came before there was anything to interrupt
             self._moving.interrupt()
         try:
@@ -112,13 +115,17 @@ class SegmentRun:
         return None if moving is None else [writer.starts for writer in moving.writers]
 
     def reached(self, ends: Mapping[int, int]) -> bool:
-        """Whether every lane has taken everything before these ends, of the partitions held."""
+        """Whether every lane has taken everything before these ends, of the partitions held.
+
+        Lanes that are refused never will.
+        """
         moving = self._moving
         if moving is None or not ends.keys() <= set(self._known):
             return False
         return all(
             writer.progress and all(ends.get(p, 0) <= at for p, at in writer.starts.items())
             for writer in moving.writers
+            if writer.name not in moving.refused
         )
 
     def _say(self, state: State, reason: str = "") -> None:

@@ -13,7 +13,7 @@ from tests.live.engine.conftest import Background, Given, Place
 
 import penstock as ps
 from penstock.engines.status import LaneStatus, State
-from penstock.errors import CheckError, LogChanged, PlanFailed
+from penstock.errors import CheckError, LogChanged, PlanFailed, Refused, Unavailable
 from penstock.home import deadletters, replays
 from penstock.home.database import Home
 
@@ -153,6 +153,45 @@ def test_a_store_that_is_away_never_stops_the_other_lane(place: Place, backgroun
     running.stop()
     place.run(pipeline)
     assert place.rows("SELECT count(*) FROM two.even") == [(100,)]
+    assert place.reconcile(pipeline).differences == ()
+
+
+def test_a_run_that_is_out_of_time_while_a_store_is_away_says_so(place: Place) -> None:
+    nowhere = "postgresql://nobody@localhost:1/nothing?connect_timeout=1"
+    with pytest.raises(Unavailable, match=r"time is up.*localhost"):
+        place.run(program(Given.records(*people(20))), place.profile(two=nowhere), for_seconds=4.0)
+
+
+def test_a_store_that_refuses_stops_its_own_lane_alone(place: Place) -> None:
+    place.rows("CREATE SCHEMA two")
+    place.rows("CREATE TABLE two.even (colour int NOT NULL)")
+    pipeline = program(Given.records(*people(200)))
+    with pytest.raises(Refused, match="even"):
+        place.run(pipeline)
+    assert place.rows("SELECT count(*) FROM one.users") == [(50,)]
+    stopped = [event for event in place.events if "stopped" in event.message]
+    assert [event.level for event in stopped if "even@two" in event.message] == ["error"]
+    assert not [event for event in stopped if "users@one" in event.message]
+    place.rows("DROP TABLE two.even")
+    place.run(pipeline)
+    assert place.rows("SELECT count(*) FROM two.even") == [(100,)]
+    assert place.reconcile(pipeline).differences == ()
+
+
+def test_a_store_that_refuses_in_the_middle_stops_its_own_lane(
+    place: Place, background: Begin
+) -> None:
+    pipeline = program(Given.records(*people(20_000), size=50))
+    running = background(place.engine(pipeline, batch_records=500))
+    eventually(lambda: _lane(running, "even@two").counts.records >= 1_000, 60)
+    place.rows("ALTER TABLE two.even RENAME TO gone")
+    eventually(lambda: _lane(running, "even@two").state is State.STOPPED, 60)
+    eventually(lambda: _lane(running, "users@one").counts.records == 20_000, 60)
+    with pytest.raises(Refused, match="even"):
+        running.stop()
+    place.rows("ALTER TABLE two.gone RENAME TO even")
+    place.run(pipeline)
+    assert place.rows("SELECT count(*) FROM two.even") == [(10_000,)]
     assert place.reconcile(pipeline).differences == ()
 
 

@@ -52,3 +52,8 @@ def test_escaped_tells_different_bytes_apart(one: bytes, other: bytes) -> None:
 
 def test_a_line_keeps_backslashes_and_shows_the_rest() -> None:
     assert text.line("a\\b\n\x1b[31m\ud800") == r"a\b\n\x1b[31m\ud800"
+
+
+def test_lanes_of_one_name_are_told_apart() -> None:
+    names = text.names([("raw_web", "users@log"), ("raw_app", "users@log"), ("users", "t@one")])
+    assert list(names.values()) == ["users@log from raw_web", "users@log from raw_app", "t@one"]

@@ -316,10 +316,11 @@ def test_a_batch_behind_a_gap_is_refused(world: World) -> None:
     starts = {writer.name: writer.starts for writer in world.writers}
     batch = world.books.open(micro.spans, list(starts), "")
     if any(span.start > 1 for span in micro.spans.values()):
-        with pytest.raises(Refused, match="would be lost"):
+        with pytest.raises(LanesDown, match="would be lost") as down:
             process.coordinator.write(
                 Planned.here(batch, micro, process.planning(micro, batch, starts))
             )
+        assert [type(error) for error in down.value.errors.values()] == [Refused, Refused]
 
 
 class HalfTheWay(MemorySink):
