@@ -257,8 +257,7 @@ class Embedded:
         with closing(Idleness(self._runs, systems)) as idleness:
             while not (self._asked or self._broken or self._all_stopped()):
                 if deadline is not None and time.monotonic() > deadline:
-                    if self._options.until_idle:
-                        self._errors += self._waiting()
+                    self._errors += self._waiting()
                     return
                 if self._ends_by_itself() and idleness.reached():
                     return
@@ -267,7 +266,9 @@ class Embedded:
                 time.sleep(_LOOK)
 
     def _waiting(self) -> list[PenstockError]:
-        """What was still away when time was up, in one error."""
+        """What was still away when time was up, in one error, if all was to be done."""
+        if not self._options.until_idle:
+            return []
         found = self.board.snapshot()
         states = [(one.state, one.reason) for one in found.sources]
         states += [(one.state, one.reason) for one in found.lanes]
