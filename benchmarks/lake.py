@@ -38,7 +38,9 @@ def throughput(rows: int) -> list[Result]:
         here.pipeline("fill", "--until-idle", RECORDS=str(lines))
         lines.unlink()
         floor = Result("floor: pyarrow, Parquet, zstd, fsync", _floor(here.folder, rows), "rows/s")
-        return [floor, _pipeline(here, rows, floor)]
+        _, said = here.pipeline("append", "--until-idle")
+        beside = Result("topic → table, append", rows / said["seconds"], "records/s")
+        return [floor, beside, _pipeline(here, rows, floor, beside)]
 
 
 def _floor(folder: Path, rows: int) -> float:
@@ -52,7 +54,7 @@ def _floor(folder: Path, rows: int) -> float:
     return rows / (time.perf_counter() - started)
 
 
-def _pipeline(here: Site, rows: int, floor: Result) -> Result:
+def _pipeline(here: Site, rows: int, floor: Result, beside: Result) -> Result:
     lake = here.folder / "lake"
     (here.folder / "penstock.toml").write_text(_PROFILE.format(lake.as_uri()))
     took, said = here.pipeline("lake", "--until-idle", "--profile", "lake")
@@ -63,7 +65,7 @@ def _pipeline(here: Site, rows: int, floor: Result) -> Result:
     rate = rows / said["seconds"]
     size = sum(path.stat().st_size for path in found) / 1e6
     note = (
-        f"{rate / floor.value:.2f} × {floor.name}; {len(found)} files of {size:.0f} MB in all; "
+        f"{rate / floor.value:.2f} × {floor.name}, {rate / beside.value:.2f} × {beside.name}; {len(found)} files of {size:.0f} MB in all; "
         f"process {took.process:.0f} MB; {rows / took.seconds:,.0f}/s with start and end"
     )
     return Result("topic → Parquet files on disk", rate, "records/s", note)

@@ -13,6 +13,7 @@ from psycopg import sql
 
 from penstock import pipeline as programs
 from penstock.engines import victims
+from penstock.filesystems import SCHEMES
 from penstock.pipeline.renaming import renamed
 from penstock.postgresql import connection
 from penstock.profile.apart import VARIABLE, apart
@@ -144,6 +145,10 @@ def _made(url: str, beside: str, namespace: str) -> AbstractContextManager[None]
         from penstock.sinks.cassandra import aside as keyspaces
 
         return keyspaces.made(url, beside)
+    if url.startswith(SCHEMES):
+        from penstock.sinks.files import aside as folders
+
+        return folders.made(url)
     return made(url, beside) if url.startswith(_POSTGRESQL) else nullcontext()
 
 
