@@ -64,8 +64,9 @@ def _pipeline(here: Site, rows: int, floor: Result, beside: Result) -> Result:
         raise AssertionError(f"the files hold {written} of {rows} rows")
     rate = rows / said["seconds"]
     size = sum(path.stat().st_size for path in found) / 1e6
+    ratios = [f"{rate / one.value:.2f} × {one.name}" for one in (floor, beside)]
     note = (
-        f"{rate / floor.value:.2f} × {floor.name}, {rate / beside.value:.2f} × {beside.name}; {len(found)} files of {size:.0f} MB in all; "
+        f"{', '.join(ratios)}; {len(found)} files of {size:.0f} MB in all; "
         f"process {took.process:.0f} MB; {rows / took.seconds:,.0f}/s with start and end"
     )
     return Result("topic → Parquet files on disk", rate, "records/s", note)

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
+from pyarrow import parquet
 
 from penstock.contract import ContractSpec, decode, encode
 from penstock.contract.types import Field, IntType
@@ -86,10 +87,16 @@ class Format:
     # --- inside ---
 
     def _written(self, rows: pl.DataFrame) -> bytes:
-        out = io.BytesIO()
-        compression: Any = self._settings.compression.replace("none", "uncompressed")
-        rows.write_parquet(out, compression=compression, row_group_size=_GROUP, statistics=True)
-        return out.getvalue()
+        """Write Parquet by Arrow: Hive 2 reads its decimals, and not those of Polars."""
+        out = pa.BufferOutputStream()
+        parquet.write_table(
+            rows.to_arrow(),
+            out,
+            compression=self._settings.compression,
+            row_group_size=_GROUP,
+            store_schema=False,
+        )
+        return bytes(out.getvalue())
 
     def _squeezed(self, data: bytes) -> bytes:
         match self._settings.compression:
