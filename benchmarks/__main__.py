@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import changes, files, kafka, lake, spark, suite
+from benchmarks import changes, files, kafka, lake, masking, spark, suite
 from benchmarks.suite import Result
 
 
@@ -32,6 +32,7 @@ def main() -> None:
         **changes.parts(quick),
         **lake.parts(quick),
         **files.parts(quick),
+        **masking.parts(quick),
         **kafka.parts(quick, not options.no_peers),
         **spark.parts(quick, not options.no_peers),
     }
