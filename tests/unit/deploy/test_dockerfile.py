@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -118,16 +119,25 @@ def test_only_what_is_copied_is_sent_to_the_builder() -> None:
     assert all((ROOT / path).exists() for path in sent)
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other users may read; pytest closes its own to them, again and again."""
+    folder = Path(tempfile.mkdtemp(prefix="penstock-image-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("stage", ["build", "build-spark", "build-airflow"])
-def test_its_recipe_works_without_an_engine(stage: str, tmp_path: Path) -> None:
+def test_its_recipe_works_without_an_engine(stage: str, open_folder: Path) -> None:
     """Run each COPY and RUN of a stage in a folder, with a Python of here for the base's."""
-    python = tmp_path / "python"
+    python = open_folder / "python"
     python.mkdir()
     (python / "python").symlink_to(for_everybody())
-    src = tmp_path / "src"
-    (tmp_path / "opt").mkdir()
+    src = open_folder / "src"
+    (open_folder / "opt").mkdir()
     src.mkdir()
     for word, rest in stages()[stage]:
         if word == "COPY":
@@ -135,23 +145,23 @@ def test_its_recipe_works_without_an_engine(stage: str, tmp_path: Path) -> None:
             for source in sources:
                 copy(ROOT / source, src / target, alone=len(sources) == 1)
         elif word == "RUN":
-            here = rest.replace("/opt/", f"{tmp_path}/opt/")
+            here = rest.replace("/opt/", f"{open_folder}/opt/")
             path = f"{python}{os.pathsep}{os.environ['PATH']}"
             env = {**os.environ, "PATH": path, "PYTHONWARNINGS": "default"}
             subprocess.run(["sh", "-euc", here], cwd=src, env=env, check=True, timeout=600)
     if stage == "build-airflow":
-        done = as_nobody([f"{tmp_path}/opt/airflow/bin/airflow", "version"], tmp_path)
+        done = as_nobody([f"{open_folder}/opt/airflow/bin/airflow", "version"], open_folder)
         assert done.stdout.strip() == "3.3.2", done.stderr
         return
     (src / "people.py").write_text(PROGRAM)
     command = [
-        f"{tmp_path}/opt/penstock/bin/penstock",
+        f"{open_folder}/opt/penstock/bin/penstock",
         "run",
         "people.py",
         "--until-idle",
         "--json",
     ]
-    done = as_nobody(command, tmp_path)
+    done = as_nobody(command, open_folder)
     assert done.returncode == 0, done.stderr
     [lane] = [lane for lane in json.loads(done.stdout)["lanes"] if lane["lane"] == "people@one"]
     assert lane["counts"]["written"] == 100
@@ -198,28 +208,24 @@ def as_nobody(words: list[str], folder: Path) -> subprocess.CompletedProcess[str
 
     Not as number 10001: PostgreSQL looks its user up, and here that one has no name.
     """
-    home = Path(tempfile.mkdtemp(prefix="data-", dir="/tmp"))  # not below root's folders
+    home = folder / "data"
+    home.mkdir()
     privileged = os.geteuid() == 0 and is_open(Path(words[0]).with_name("python").resolve())
     if privileged:
         shutil.chown(home, "nobody")
-        for part in (folder, *folder.parents[:-1]):
-            part.chmod(part.stat().st_mode | 0o5)
-    try:
-        return subprocess.run(
-            words,
-            cwd=folder / "src",
-            env={
-                "HOME": str(home),
-                "PATH": "/usr/bin:/bin",
-                "AIRFLOW_HOME": f"{home}/airflow",
-                "PENSTOCK_DATA": f"{home}/.penstock",
-            },
-            user="nobody" if privileged else None,
-            group="nogroup" if privileged else None,
-            extra_groups=[] if privileged else None,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-    finally:
-        shutil.rmtree(home)
+    return subprocess.run(
+        words,
+        cwd=folder / "src",
+        env={
+            "HOME": str(home),
+            "PATH": "/usr/bin:/bin",
+            "AIRFLOW_HOME": f"{home}/airflow",
+            "PENSTOCK_DATA": f"{home}/.penstock",
+        },
+        user="nobody" if privileged else None,
+        group="nogroup" if privileged else None,
+        extra_groups=[] if privileged else None,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
