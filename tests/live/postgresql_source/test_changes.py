@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable
@@ -10,38 +9,14 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.shop import Shop, land
+from tests.live.postgresql_source.following import Follower, brief
+from tests.shop import Shop
 
 import penstock as ps
 from penstock.errors import PenstockError, Refused, Unavailable
 from penstock.interfaces import Cursor, Response
 from penstock.sources.postgresql.changes import PostgresChanges
 from penstock.testing.clock import ManualClock
-
-
-class Follower:
-    """A source and where it stands."""
-
-    def __init__(self, shop: Shop, **options: Any) -> None:
-        given = {"table": "orders", "publication": "shop", **options}
-        self.make: Callable[[], PostgresChanges] = lambda: PostgresChanges(shop.url, **given)
-        self.cursor: Cursor = None
-        self.headers: list[dict[str, str]] = []
-
-    def take(self) -> list[dict[str, Any]]:
-        """Land what there is."""
-        return self.lines(land(self.make(), self.cursor))
-
-    def lines(self, responses: list[Response]) -> list[dict[str, Any]]:
-        if responses:
-            self.cursor = json.loads(json.dumps(responses[-1].cursor))
-        self.headers += [dict(r.headers) for r in responses if r.headers]
-        return [json.loads(line) for r in responses for line in r.body.splitlines()]
-
-    def refused(self) -> str:
-        with pytest.raises(Refused) as caught:
-            self.take()
-        return str(caught.value)
 
 
 @pytest.fixture
@@ -56,10 +31,6 @@ def until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def brief(lines: list[dict[str, Any]]) -> list[tuple[str, int]]:
-    return [(line["op"], line["key"]["id"]) for line in lines]
 
 
 def test_the_rows_come_first_and_then_the_changes(orders: Shop) -> None:
