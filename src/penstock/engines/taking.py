@@ -14,6 +14,7 @@ from penstock.contract import encode, encode_key, synthetic
 from penstock.engines.recording import SCHEMA, Recorded, completed
 from penstock.engines.stopping import Stop, StoppableClock
 from penstock.errors import Refused
+from penstock.interfaces import Attentive
 from penstock.logs import tables
 from penstock.logs.landing import headers_of
 from penstock.postgresql import connection
@@ -51,9 +52,13 @@ def polled(source: Source, most: int) -> Recorded:
     """
     polling = source.poll(None, StoppableClock(Stop()))
     rows = []
-    for response in islice(polling, most):
-        headers = headers_of(response)
-        rows.append((response.body, headers and headers.encode(), datetime.now(UTC)))
+    try:
+        for response in islice(polling, most):
+            headers = headers_of(response)
+            rows.append((response.body, headers and headers.encode(), datetime.now(UTC)))
+    finally:
+        if isinstance(source, Attentive):  # nothing is landed: it holds no place for us
+            source.leave()
     schema = {name: SCHEMA[name] for name in ("value", "headers", "born")}
     return completed(pl.DataFrame(rows, schema=schema, orient="row"), 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -10,9 +11,11 @@ from typing import Any
 import psycopg
 import pytest
 from tests.live.postgresql_source.following import Follower, brief
+from tests.live.project import Project
 from tests.shop import Shop
 
 import penstock as ps
+from penstock.engines.taking import polled
 from penstock.errors import PenstockError, Refused, Unavailable
 from penstock.interfaces import Cursor, Response
 from penstock.sources.postgresql.changes import PostgresChanges
@@ -102,6 +105,51 @@ def test_an_attempt_that_nothing_was_landed_of_leaves_no_slot(orders: Shop) -> N
         next(responses)
     responses.close()  # type: ignore[attr-defined]
     assert orders.slots() == []
+
+
+def test_a_look_at_its_records_leaves_no_slot(orders: Shop) -> None:
+    source = Follower(orders).make()
+    assert polled(source, 100).records.height == 3
+    assert orders.slots() == []
+    assert polled(source, 2).records.height == 2
+    del source
+    gc.collect()
+    assert orders.slots() == []
+
+
+def test_an_idle_follower_keeps_its_slot_when_it_leaves(orders: Shop) -> None:
+    follower = Follower(orders)
+    source = follower.make()
+    for response in source.poll(None, ManualClock()):
+        source.landed(response.cursor)
+        follower.cursor = response.cursor
+    for _ in range(2):
+        assert list(source.poll(follower.cursor, ManualClock())) == []
+    source.leave()
+    assert orders.slots() == ["penstock_orders"]
+
+
+def test_a_scheduled_run_keeps_its_slot(project: Project, orders: Shop) -> None:
+    project.environment["SHOP"] = orders.url
+    project.write("""
+import penstock as ps
+
+class Order(ps.Contract):
+    id: int = ps.key()
+    item: str
+
+pipeline = ps.Pipeline("mirror")
+changes = ps.PostgresChanges(ps.env("SHOP"), table="orders", publication="shop")
+pipeline.source(changes, Order, land="changes").topic("orders").sink("orders", store="one")
+""")
+    project.penstock("ingest", "program.py", "--once", "--run-id", "one")
+    orders.run("DELETE FROM orders WHERE id = 2")
+    project.penstock("ingest", "program.py", "--once", "--run-id", "two")
+    project.penstock("ingest", "program.py", "--once", "--run-id", "two")
+    assert orders.slots() == ["penstock_orders"]
+    project.run()
+    assert project.rows("SELECT id FROM one.orders ORDER BY id") == [(1,), (3,)]
+    project.balance()
 
 
 def test_an_attempt_that_was_killed_before_it_read_is_begun_again(orders: Shop) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from typing import Literal as OneOf
 
 from penstock import units
-from penstock.errors import ProfileError, Unavailable
+from penstock.errors import ProfileError, Refused, Unavailable
 from penstock.interfaces import Clock, Cursor, Framing, Response
 from penstock.sources.credentials import Text, resolve
 from penstock.sources.declared import require, seconds
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from penstock.sources.postgresql.reader import Reader, Wanted
 
 _NAME = re.compile(r"[a-z0-9_]{1,63}")
-_LANDED = 10.0
+_LANDED = 3.0
 _STEP = 0.05
 
 
@@ -114,27 +114,31 @@ class PostgresChanges:
     def poll(self, cursor: Cursor, clock: Clock) -> Iterator[Response]:
         with self._turn:
             self._polling, self._heard = True, False
-            finished = False
+            finished = abandoned = False
             try:
                 reader = self._reader_at(cursor, lambda: clock.wait(0))
                 yield from self._responses(reader, cursor, clock)
                 finished = True
+            except GeneratorExit:
+                abandoned = True
+                raise
             finally:
-                self._rest(finished)
+                self._rest(finished, abandoned)
 
     def landed(self, cursor: Cursor) -> None:
         """Let the server forget what is landed."""
         self._heard = True
         with self._lock, suppress(Unavailable):  # the poll will notice, too
             if self._reader is not None:
+                self._reader.made = False
                 self._reader.confirm(standing(cursor))
 
     def leave(self) -> None:
         """End the connections, now or when the running poll ends."""
-        with self._lock:
+        with self._lock, suppress(Unavailable, Refused):  # it ends all the same
             self._left = self._polling
             if not self._polling:
-                self._close()
+                self._end()
 
     def _responses(self, reader: Reader, cursor: Cursor, clock: Clock) -> Iterator[Response]:
         if cursor is not None and reader.given == cursor:
@@ -178,17 +182,22 @@ class PostgresChanges:
             self._reader = made
         return made
 
-    def _rest(self, finished: bool) -> None:
+    def _rest(self, finished: bool, abandoned: bool) -> None:
         """Keep the connections for the next poll, if all is well and somebody will poll."""
         with self._lock:
-            reader = self._reader
-            if reader is not None and reader.made and not self._heard:
-                reader.drop_slot()  # nothing was landed: it was only a look
-            if reader is not None:
-                reader.made = False
-            if self._left or not finished:
+            left, self._left, self._polling = self._left, False, False
+            if abandoned or left:
+                self._end()
+            elif not finished:
                 self._close()
-            self._left = self._polling = False
+
+    def _end(self) -> None:
+        """Close; drop the slot if nothing was landed since it was made: it was only a look."""
+        try:
+            if self._reader is not None and self._reader.made:
+                self._reader.drop_slot()
+        finally:
+            self._close()
 
     def _close(self) -> None:
         if self._reader is not None:

@@ -67,7 +67,7 @@ class Reader:
     def __init__(self, wanted: Wanted, pause: Pause) -> None:
         self.wanted = wanted
         self.made = False
-        """Whether it has made the slot."""
+        """Whether it has made the slot, and nothing was landed since."""
         self.given: Cursor = None
         """Cursor of the last response of the stream, or where it began."""
         self._pause = pause
@@ -149,6 +149,10 @@ class Reader:
     def drop_slot(self) -> None:
         """Remove the slot."""
         self._hang_up()
+        self.made = False
+        with connection.errors():
+            self._sql.rollback()  # perhaps it reads the table
+        slots.await_idle(self._sql, self.wanted.slot)
         slots.drop(self._sql, self.wanted.slot)
 
     # --- reading the table ------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,8 @@ _PUBLICATION = """
 """
 
 OLDEST = 150_000
+_PATIENCE = 5.0
+_STEP = 0.02
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,13 @@ def find(session: Session, name: str) -> Slot | None:
         return None
     plugin, here, pid, status, confirmed, held, safe = row
     return Slot(plugin, here, pid, status, lsn_number(confirmed or "0/0"), held, safe)
+
+
+def await_idle(session: Session, name: str) -> None:
+    """Give the server a moment to notice that nobody reads a slot any more."""
+    deadline = time.monotonic() + _PATIENCE
+    while (slot := find(session, name)) and slot.pid and time.monotonic() < deadline:
+        time.sleep(_STEP)
 
 
 def drop(session: Session, name: str) -> None:
