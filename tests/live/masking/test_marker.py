@@ -20,6 +20,8 @@ from tests.live.project import Project
 
 from penstock.logs.postgresql import open_topic
 
+pytestmark = pytest.mark.timeout(600)
+
 PROGRAM = """
 from pathlib import Path
 from typing import Annotated
@@ -152,6 +154,7 @@ def hashed(text: str) -> str:
 @pytest.fixture
 def given(project: Project) -> Project:
     """A project that has run on good records, and on all of the bad ones."""
+    project.patience = 280
     project.environment |= {"MASK_KEY": SECRET, "LANDING_KEY": f"{SECRET} either"}
     project.write(program(project))
     land(project.path, "0", json.dumps({"results": [person(0)]}))
@@ -228,7 +231,8 @@ def ask_everything(project: Project) -> None:
 def test_the_marker_is_in_the_landing_alone(given: Project) -> None:
     assert marks.holds_marker(given.url, "landing.raw_people") == bool(given.log)
     look_everywhere(given)
-    ask_everything(given)
+    if not given.log:  # the commands are the same
+        ask_everything(given)
     letters = given.letters()
     causes = {(letter["stage"], letter["field"]) for letter in letters}
     assert {("contract", "email"), ("decode", ""), ("decode", "address"), ("map", "")} <= causes
