@@ -32,7 +32,7 @@ import psutil
 HERE = Path(__file__).resolve().parent
 USERS = HERE.parents[1] / "examples" / "users"
 USER, PASSWORD = "admin", "AIRFLOW_PASSWORD"
-PATIENCE = 180.0
+PATIENCE = 300.0
 GRACE = 30.0
 PR_SET_CHILD_SUBREAPER = 36
 

@@ -17,7 +17,7 @@ import psycopg
 
 ROOT = Path(__file__).parents[3]
 SERVE = ROOT / "deploy" / "airflow" / "serve.py"
-PATIENCE = 300
+PATIENCE = 400
 Found = TypeVar("Found")
 TABLES = ("landing.raw_users", "warehouse.created_users", "serving.created_users")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import psutil  # type: ignore[import-untyped]
 import pytest
 from tests.live.airflow.site import Site, waited
+from tests.stack.watchdog import servers_of
 
 DAG, TASK = "user_automation", "stream_data_from_api"
 pytestmark = pytest.mark.timeout(900)
@@ -99,3 +102,28 @@ def test_an_api_that_fails_fails_the_task_with_the_reason(site: Site, trouble: A
     assert site.ended(DAG, "without-api")["state"] == "success"
     after = site.counts()
     assert after["landing.raw_users"] == before["landing.raw_users"] + 1
+
+
+def test_a_task_that_is_stopped_ends_its_command(site: Site, trouble: Any) -> None:
+    trouble(fail=1)
+    site.trigger(DAG, "stopped")
+    waited(lambda: commands(site, f"{DAG}/stopped") or None, "the command of the task")
+    site.ask("PATCH", f"/api/v2/dags/{DAG}/dagRuns/stopped", json={"state": "failed"})
+    waited(lambda: True if commands(site, f"{DAG}/stopped") == [] else None, "its end")
+    log = waited(lambda: told(site, "stopped: "), "the reason")
+    assert "penstock: finishing the micro-batch" in log
+
+
+def commands(site: Site, run_id: str) -> list[psutil.Process]:
+    """The processes that land for a run."""
+    found = []
+    for process in servers_of(site.folder):
+        with contextlib.suppress(psutil.Error):
+            if run_id in process.cmdline():
+                found.append(process)
+    return found
+
+
+def told(site: Site, words: str) -> str | None:
+    log = site.log(DAG, "stopped", TASK)
+    return log if words in log else None
