@@ -53,20 +53,31 @@ def fill(ballast: Path) -> None:
             pass
 
 
+def until_said(words: Path, process: subprocess.Popen[bytes], said: bytes) -> None:
+    """Wait until a run has said something."""
+    deadline = time.monotonic() + 120
+    while said not in words.read_bytes():
+        assert process.poll() is None, words.read_text()
+        assert time.monotonic() < deadline, words.read_text()
+        time.sleep(0.05)
+
+
+@pytest.mark.timeout(300)
 def test_a_full_disk_is_waited_for(tmp_path: Path, disk: Path) -> None:
     project = Project(tmp_path, "")
     project.environment = {"PENSTOCK_DATA": str(disk / "data"), "PENSTOCK_PROFILE": "embedded"}
     project.write(PROGRAM)
     project.penstock("services", "up", "embedded")
     try:
-        process = project.start("run", "program.py", "--until-idle")
-        time.sleep(1.5)  # in the middle of the run; any moment will do
-        fill(disk / "ballast")
-        time.sleep(2.5)
+        words = tmp_path / "words"
+        with words.open("wb") as said:
+            process = project.start("run", "program.py", "--until-idle", said=said)
+        until_said(words, process, b"source of raw is running")
+        fill(disk / "ballast")  # in the middle of the run; any moment will do
+        until_said(words, process, b"waiting")
         (disk / "ballast").unlink()
-        _, said = process.communicate(timeout=90)
-        assert process.returncode == 0, said.decode()
-        assert b"waiting" in said
+        process.wait(timeout=90)
+        assert process.returncode == 0, words.read_text()
         project.balance()
     finally:
         project.penstock("services", "down", "embedded")
