@@ -9,9 +9,9 @@ import pytest
 from tests.stack import clients
 from tests.stack.servers import Servers
 
-from penstock.engines import victims
-from penstock.engines.blows import schedule
-from penstock.engines.crashtest import Trial, run
+from penstock.engines.trials import victims
+from penstock.engines.trials.blows import schedule
+from penstock.engines.trials.crashtest import Trial, run
 
 PEOPLE = Path(__file__).parent / "programs" / "people.py"
 EXECUTORS = "local-cluster[2,1,1024]"

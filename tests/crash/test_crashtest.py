@@ -9,8 +9,8 @@ import pytest
 from tests.conftest import Server
 
 from penstock import faults
-from penstock.engines.blows import schedule
-from penstock.engines.crashtest import Trial, run
+from penstock.engines.trials.blows import schedule
+from penstock.engines.trials.crashtest import Trial, run
 
 PEOPLE = Path(__file__).parent / "programs" / "people.py"
 SERVERS = ["postgresql", "kafka"]

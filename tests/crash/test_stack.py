@@ -11,8 +11,8 @@ import pytest
 from tests.stack import clients
 from tests.stack.servers import Servers
 
-from penstock.engines.blows import schedule
-from penstock.engines.crashtest import Trial, run
+from penstock.engines.trials.blows import schedule
+from penstock.engines.trials.crashtest import Trial, run
 
 PEOPLE = Path(__file__).parent / "programs" / "people.py"
 NAMES = ["kafka", "registry", "cassandra", "postgresql"]

@@ -10,7 +10,7 @@ import typer
 from penstock.cli import options, output
 
 if TYPE_CHECKING:
-    from penstock.engines import crashtest as crashtests
+    from penstock.engines.trials import crashtest as crashtests
 
 
 def crashtest(  # noqa: PLR0913 - a parameter for each option
@@ -46,7 +46,7 @@ def crashtest(  # noqa: PLR0913 - a parameter for each option
     with output.errors_as_exit_codes(json):
         from penstock import faults
         from penstock import pipeline as programs
-        from penstock.engines import crashtest
+        from penstock.engines.trials import crashtest
 
         if without is not None and without not in faults.SWITCHES:
             raise typer.BadParameter(f"there is {', '.join(faults.SWITCHES)}")

@@ -13,8 +13,8 @@ from penstock.cli import options, output
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from penstock.engines import parity as parities
-    from penstock.engines.comparing import Difference
+    from penstock.engines.trials import parity as parities
+    from penstock.engines.trials.comparing import Difference
 
 
 Records = Annotated[
@@ -60,7 +60,7 @@ def parity(  # noqa: PLR0913 - a parameter for each option
     """
     with output.errors_as_exit_codes(json):
         from penstock.cli import signals
-        from penstock.engines import parity
+        from penstock.engines.trials import parity
 
         if held and input_:
             raise typer.BadParameter("--held and --input are two inputs; choose one")

@@ -27,7 +27,7 @@ def reconcile(
         from penstock import plan
         from penstock import profile as profiles
         from penstock.cli import reports
-        from penstock.engines import reconcile
+        from penstock.engines.reconciling import reconcile
         from penstock.engines.systems import Systems
         from penstock.serdes import formats
 

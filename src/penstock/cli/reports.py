@@ -13,7 +13,7 @@ from penstock.cli import drawing, text
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from penstock.engines.reconcile import Report
+    from penstock.engines.reconciling.reconcile import Report
 
 
 @contextmanager

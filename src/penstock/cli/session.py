@@ -16,10 +16,10 @@ from penstock import faults, plan, profile
 from penstock import pipeline as programs
 from penstock.cli import live, log_lines, options, output, signals, summary
 from penstock.engines.embedded import Embedded
+from penstock.engines.reloading.succession import Succession
+from penstock.engines.reloading.watching import Watch
 from penstock.engines.status import Board
-from penstock.engines.succession import Succession
 from penstock.engines.systems import Systems
-from penstock.engines.watching import Watch
 from penstock.errors import CheckError, PenstockError
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from penstock.engines import preparing
 from penstock.engines.idle import Idleness
+from penstock.engines.ingesting.sourcing import SourceRun
 from penstock.engines.moving import Place
 from penstock.engines.options import Options
 from penstock.engines.ownership import Ownership
 from penstock.engines.planning import Planning
-from penstock.engines.reloading import Reloaded, Reloading
+from penstock.engines.reloading.edits import Reloaded, Reloading
 from penstock.engines.segment import SegmentRun
-from penstock.engines.sourcing import SourceRun
 from penstock.engines.status import Board, State
 from penstock.engines.stopping import Stop
 from penstock.engines.systems import ROOT, Systems
@@ -28,8 +28,8 @@ from penstock.faults import Stopped
 from penstock.interfaces import Ranged
 
 if TYPE_CHECKING:
+    from penstock.engines.reloading.watching import Watch
     from penstock.engines.spark.session import Cluster
-    from penstock.engines.watching import Watch
     from penstock.home.contracts import Change
     from penstock.interfaces import Source
     from penstock.pipeline import Pipeline

@@ -15,7 +15,7 @@ from psycopg import sql
 from penstock import plan
 from penstock.engines.embedded import Embedded
 from penstock.engines.options import Options
-from penstock.engines.reconcile import Report, reconcile
+from penstock.engines.reconciling.reconcile import Report, reconcile
 from penstock.engines.status import Board, Event
 from penstock.engines.systems import Systems
 from penstock.interfaces import Clock, Cursor, Framing, Response

@@ -12,7 +12,7 @@ from tests.live.engine.conftest import Given, Place, start
 from tests.live.kafka.producing import Owner
 
 import penstock as ps
-from penstock.engines.reconcile import Report
+from penstock.engines.reconciling.reconcile import Report
 from penstock.errors import Refused
 from penstock.home import deadletters, replays
 from penstock.home.database import Home

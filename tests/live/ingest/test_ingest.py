@@ -11,8 +11,8 @@ import pytest
 
 import penstock as ps
 from penstock import faults
-from penstock.engines import pull
-from penstock.engines.ingest import Ingest
+from penstock.engines.ingesting import pull
+from penstock.engines.ingesting.ingest import Ingest
 from penstock.engines.status import Board
 from penstock.engines.stopping import Stop, StoppableClock
 from penstock.errors import Fenced

@@ -15,7 +15,7 @@ from tests.live.project import Project
 from tests.shop import Shop
 
 import penstock as ps
-from penstock.engines.taking import polled
+from penstock.engines.trials.taking import polled
 from penstock.errors import PenstockError, Refused, Unavailable
 from penstock.interfaces import Cursor, Response
 from penstock.sources.postgresql.changes import PostgresChanges

@@ -12,7 +12,7 @@ from tests.live.engine.conftest import Place
 from tests.live.registry.fake import FakeRegistry, serving
 
 from penstock import plan
-from penstock.engines.reconcile import Report, reconcile
+from penstock.engines.reconciling.reconcile import Report, reconcile
 from penstock.engines.systems import Systems
 from penstock.home import deadletters
 from penstock.home.database import Home

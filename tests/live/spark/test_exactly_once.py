@@ -13,7 +13,7 @@ import pytest
 from tests.live.spark.ground import Ground, ended, until
 from tests.stack.watchdog import watched
 
-from penstock.engines import victims
+from penstock.engines.trials import victims
 from penstock.services.postgresql import EmbeddedPostgresql
 
 pytestmark = pytest.mark.timeout(900)

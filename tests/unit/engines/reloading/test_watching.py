@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from penstock import pipeline as programs
-from penstock.engines.watching import GONE, Watch, anew
+from penstock.engines.reloading.watching import GONE, Watch, anew
 from penstock.errors import DeclarationError
 
 PROGRAM = """

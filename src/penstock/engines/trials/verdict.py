@@ -13,13 +13,13 @@ import polars as pl
 
 from penstock import plan
 from penstock.contract import encode, encode_key, synthetic
-from penstock.engines import ground
 from penstock.engines.embedded import Embedded
-from penstock.engines.filling import fill
 from penstock.engines.options import Options
 from penstock.engines.planning import CHANGED
-from penstock.engines.reconcile import reconcile
+from penstock.engines.reconciling.reconcile import reconcile
 from penstock.engines.systems import Systems
+from penstock.engines.trials import ground
+from penstock.engines.trials.filling import fill
 from penstock.errors import PenstockError
 from penstock.home import deadletters, replays
 from penstock.home.deadletters import Selection
@@ -31,7 +31,7 @@ from penstock.records import LaneKey, Limits
 from penstock.serdes import formats
 
 if TYPE_CHECKING:
-    from penstock.engines.ground import Ground
+    from penstock.engines.trials.ground import Ground
     from penstock.pipeline import Pipeline
     from penstock.plan import Lane, Segment
 

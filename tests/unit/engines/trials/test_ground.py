@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.engines import ground
+from penstock.engines.trials import ground
 from penstock.logs.kafka import aside
 from penstock.serdes.registry import Registry
 

@@ -21,12 +21,12 @@ import polars as pl
 from penstock import contract, plan
 from penstock import pipeline as programs
 from penstock import profile as profiles
-from penstock.engines import children, comparing, ground, recording, taking
-from penstock.engines.comparing import Difference, Matched, Sameness
-from penstock.engines.filling import fill
-from penstock.engines.recording import Recording
-from penstock.engines.remains import Remains
 from penstock.engines.systems import Systems
+from penstock.engines.trials import children, comparing, ground, recording, taking
+from penstock.engines.trials.comparing import Difference, Matched, Sameness
+from penstock.engines.trials.filling import fill
+from penstock.engines.trials.recording import Recording
+from penstock.engines.trials.remains import Remains
 from penstock.errors import CheckError, DeclarationError, ProfileError, Refused, Unavailable
 from penstock.logs.paging import pages
 from penstock.pipeline import Pipeline

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from penstock.engines import chain
-from penstock.engines import deep as rows
 from penstock.engines.feed import Feed
-from penstock.engines.standing import Compared, Standing, Written
+from penstock.engines.reconciling import chain
+from penstock.engines.reconciling import deep as rows
+from penstock.engines.reconciling.standing import Compared, Standing, Written
 from penstock.home import deadletters, leases, ledger, orders
 from penstock.home.replays import ReplayLog, log_id
 from penstock.logs import staging

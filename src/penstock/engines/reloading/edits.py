@@ -20,16 +20,16 @@ from typing import TYPE_CHECKING
 
 from penstock import pipeline as programs
 from penstock.engines import preparing
-from penstock.engines.shape import differences, shape
-from penstock.engines.watching import anew
+from penstock.engines.reloading.shape import differences, shape
+from penstock.engines.reloading.watching import anew
 from penstock.errors import CheckError, PenstockError, Unavailable
 from penstock.home import contracts
 from penstock.records import LaneKey
 
 if TYPE_CHECKING:
+    from penstock.engines.reloading.watching import Watch
     from penstock.engines.status import Board
     from penstock.engines.systems import Systems
-    from penstock.engines.watching import Watch
     from penstock.pipeline import Pipeline
     from penstock.plan import Segment
     from penstock.profile import Profile

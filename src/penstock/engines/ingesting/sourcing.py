@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from penstock.engines.ingest import Ingest
+from penstock.engines.ingesting.ingest import Ingest
 from penstock.engines.status import State
 from penstock.engines.stopping import Stop, StoppableClock, delays
 from penstock.errors import Fenced, Unavailable

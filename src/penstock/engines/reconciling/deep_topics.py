@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from penstock.contract import encode, encode_key
-from penstock.engines.rowset import BUCKETS, RowSet
-from penstock.engines.standing import Compared, Standing, Written
+from penstock.engines.reconciling.rowset import BUCKETS, RowSet
+from penstock.engines.reconciling.standing import Compared, Standing, Written
 from penstock.errors import LogChanged
 from penstock.logs import staging
 from penstock.logs.paging import pages

@@ -7,7 +7,7 @@ import pytest
 
 import penstock as ps
 from penstock import plan
-from penstock.engines.shape import Shape, differences, shape
+from penstock.engines.reloading.shape import Shape, differences, shape
 from penstock.pipeline import Pipeline, Stream
 
 

@@ -8,7 +8,7 @@ from threading import Event, Lock
 
 import pytest
 
-from penstock.engines.ingest import Ingest
+from penstock.engines.ingesting.ingest import Ingest
 from penstock.engines.status import Board, State
 from penstock.errors import Fenced, Refused, Unavailable
 from penstock.faults import Stopped

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
-from penstock.engines import comparing
-from penstock.engines.comparing import Difference, Matched, Sameness
-from penstock.engines.remains import APPENDED, LETTERS, TOPIC, UPSERTED
+from penstock.engines.trials import comparing
+from penstock.engines.trials.comparing import Difference, Matched, Sameness
+from penstock.engines.trials.remains import APPENDED, LETTERS, TOPIC, UPSERTED
 from penstock.records import Counts
 
 BORN = datetime(2026, 1, 1, tzinfo=UTC)

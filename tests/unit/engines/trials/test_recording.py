@@ -12,7 +12,7 @@ import pytest
 import penstock as ps
 from penstock import plan
 from penstock.contract import decode
-from penstock.engines import recording, taking
+from penstock.engines.trials import recording, taking
 from penstock.errors import DeclarationError
 from penstock.interfaces import Framing, Response
 from penstock.serdes.partitioner import partition_of

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from psycopg import sql
 
 from penstock import pipeline as programs
-from penstock.engines import victims
+from penstock.engines.trials import victims
 from penstock.filesystems import SCHEMES
 from penstock.pipeline.renaming import renamed
 from penstock.postgresql import connection
@@ -20,7 +20,7 @@ from penstock.profile.apart import VARIABLE, apart
 from penstock.services import postgresql as embedded
 
 if TYPE_CHECKING:
-    from penstock.engines.victims import Victim
+    from penstock.engines.trials.victims import Victim
     from penstock.pipeline import Pipeline
     from penstock.profile import Profile
 

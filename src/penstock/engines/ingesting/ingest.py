@@ -10,7 +10,7 @@ from random import SystemRandom
 from typing import Protocol
 
 from penstock import faults
-from penstock.engines.pull import Pull
+from penstock.engines.ingesting.pull import Pull
 from penstock.engines.status import Board, State
 from penstock.errors import Unavailable
 from penstock.interfaces import Attentive, Clock, Cursor, Response, Source

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, cast
 import polars as pl
 
 from penstock.contract import encode, encode_key
-from penstock.engines import deep_topics
-from penstock.engines.rowset import SCHEMA, RowSet, differences
-from penstock.engines.standing import STILL_DEAD, Compared, Standing
+from penstock.engines.reconciling import deep_topics
+from penstock.engines.reconciling.rowset import SCHEMA, RowSet, differences
+from penstock.engines.reconciling.standing import STILL_DEAD, Compared, Standing
 from penstock.errors import Refused
 from penstock.plan import MicroBatch
 from penstock.records import WHOLE, Limits, Span

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from penstock.contract import encode, encode_key, synthetic
-from penstock.engines.recording import SCHEMA, Recorded, completed
 from penstock.engines.stopping import Stop, StoppableClock
+from penstock.engines.trials.recording import SCHEMA, Recorded, completed
 from penstock.errors import Refused
 from penstock.interfaces import Attentive
 from penstock.logs import tables

@@ -22,8 +22,8 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 
 from penstock import profile as profiles
-from penstock.engines import children, ground, verdict, victims
-from penstock.engines.blows import CUT, MOMENT, POINT, STOPPED, Blow, schedule
+from penstock.engines.trials import children, ground, verdict, victims
+from penstock.engines.trials.blows import CUT, MOMENT, POINT, STOPPED, Blow, schedule
 from penstock.errors import Unavailable
 from penstock.profile import Profile
 from penstock.services import table

@@ -1,0 +1,1 @@
+"""Brings what sources give into their landings."""

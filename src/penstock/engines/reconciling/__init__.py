@@ -1,0 +1,1 @@
+"""Proves that every record is accounted for: ledger, stores, topics, rows."""

@@ -1,0 +1,1 @@
+"""Takes new versions of a program while it runs."""
