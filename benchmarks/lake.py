@@ -5,15 +5,25 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.records import write_ndjson
-from benchmarks.sink_postgresql import frames
+from benchmarks.sink_postgresql import User, frames
 from benchmarks.site import Site, site
 from benchmarks.suite import Result
+from penstock import contract as ps
+from penstock.plan import Lane
+from penstock.profile import Store
+from penstock.records import LaneKey, Step
+from penstock.sinks.files import FileSink
+
+_BATCH = 80_000
+"""Rows of a file: about what 32 MiB of the log hold."""
 
 _PROFILE = """
 [profiles.lake]
@@ -38,17 +48,36 @@ def throughput(rows: int) -> list[Result]:
         here.pipeline("fill", "--until-idle", RECORDS=str(lines))
         lines.unlink()
         floor = Result("floor: pyarrow, Parquet, zstd, fsync", _floor(here.folder, rows), "rows/s")
+        alone = Result("sink alone, from frames in memory", sink_rate(here.folder, rows), "rows/s")
         _, said = here.pipeline("append", "--until-idle")
         beside = Result("topic → table, append", rows / said["seconds"], "records/s")
-        return [floor, beside, _pipeline(here, rows, floor, beside)]
+        return [floor, alone, beside, _pipeline(here, rows, floor, beside)]
+
+
+def sink_rate(folder: Path, rows: int) -> float:
+    """Rows/s of the sink alone, from frames in memory to files that are seen."""
+    lane = Lane("t@lake", "lake", "t", "append", ps.spec(User), (), 1, None, "", 0)
+    store = Store("lake", (folder / "alone").as_uri())
+    sink = FileSink(store, lane, LaneKey("benchmark", "log", "segment", "t@lake"))
+    sink.open()
+    stands = sink.claim({0: 1})[0]
+    whole = pl.concat(frames(rows)).rechunk()
+    started = time.perf_counter()
+    for start in range(0, rows, _BATCH):
+        batch = whole[start : start + _BATCH]
+        after = replace(stands, next=stands.next + batch.height)
+        stands = sink.commit([sink.stage(batch)], {0: Step(stands, after)})[0]
+    seconds = time.perf_counter() - started
+    sink.close()
+    return rows / seconds
 
 
 def _floor(folder: Path, rows: int) -> float:
     table = pa.concat_tables([frame.to_arrow() for frame in frames(rows)])
     started = time.perf_counter()
-    for number, start in enumerate(range(0, rows, 100_000)):
+    for number, start in enumerate(range(0, rows, _BATCH)):
         path = folder / f"floor-{number}.parquet"
-        pq.write_table(table.slice(start, 100_000), path, compression="zstd")
+        pq.write_table(table.slice(start, _BATCH), path, compression="zstd")
         with path.open("rb") as written:
             os.fsync(written.fileno())
     return rows / (time.perf_counter() - started)

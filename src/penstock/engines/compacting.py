@@ -44,7 +44,10 @@ def compact(
     if not found or (table and table not in found):
         known = ", ".join(found) or "none"
         asked = f"the sink {table!r}" if table else "a sink"
-        raise ProfileError(f"there is not {asked} that writes files; those that do: {known}")
+        raise ProfileError(
+            f"there is not {asked} that writes files on this profile (those that do: {known}); "
+            "choose the profile by --profile"
+        )
     for name, sink in found.items():
         if table in {None, name}:
             try:
