@@ -30,7 +30,6 @@ def project(tmp_path: Path, database: str, kafka: str, topic_name: str) -> Check
 
 
 def test_nothing_that_spark_writes_down_holds_the_marker(project: Checked) -> None:
-    assert marks.said(project, "check", "program.py", both=False)
     marks.said(project, "run", "program.py", "--until-idle", both=False)
     assert project.table("one", "people", "email") == [(hashed(f"{MARKER}30@example.com"),)]
     assert len(project.letters()) == len(LINES) - 1
