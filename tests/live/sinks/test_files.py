@@ -14,6 +14,8 @@ import polars as pl
 import pytest
 from tests.live.project import Project
 
+from penstock.sinks.files.layout import NULL
+
 PROGRAM = """
 from datetime import date, datetime
 from decimal import Decimal
@@ -306,7 +308,8 @@ def test_spark_and_a_hive_metastore_read_it_after_a_kill(project: Project, spark
     assert answer["found"] == {
         "plain true": ["2000", "2000", amount, at, *rest],
         "orders true": ["2000", "2000", amount, at, *rest],
-        "orders false": ["2000", "2000", amount, day, *rest],
+        # Hive's own reader shows a null of a text folder by its name.
+        "orders false": ["2000", "2000", amount, day, "2000", [[NULL, 500], *groups[1:]], rest[2]],
     }
     assert answer["types"]["at"] == "timestamp"
     assert answer["types"]["amount"] == "decimal(12,2)"
