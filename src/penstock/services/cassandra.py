@@ -67,7 +67,7 @@ class Cassandra:
 
     @property
     def ports(self) -> Mapping[str, int]:
-        return {"port": self._settings.port, "internal_port": self._settings.internal_port}
+        return self._settings.ports
 
     def prepare(self) -> Launch:
         jars = artifacts.classpath("cassandra", mirror=self._mirror)

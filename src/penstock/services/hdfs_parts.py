@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-import shutil
 import socket
-import subprocess
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +12,9 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from penstock.errors import Refused
 from penstock.services import artifacts, jvm
 from penstock.services.daemon import Launch
+from penstock.services.formatting import formatted
 from penstock.services.ports import HOST
 from penstock.services.settings import Settings, as_text
 
@@ -106,6 +104,7 @@ class Place:
             connection.close()
 
 
+@dataclass(frozen=True)
 class NameNode:
     """The recipe of a NameNode, which keeps the names.
 
@@ -114,51 +113,32 @@ class NameNode:
         home: Its own folder.
     """
 
+    place: Place
+    home: Path
     name = "hdfs"
-
-    def __init__(self, place: Place, home: Path) -> None:
-        self._place = place
-        self._home = home
 
     @property
     def url(self) -> str:
-        return self._place.url
+        return self.place.url
 
     @property
     def ports(self) -> Mapping[str, int]:
-        settings = self._place.settings
-        return {"port": settings.port, "internal_port": settings.internal_port}
+        return self.place.settings.ports
 
     def prepare(self) -> Launch:
-        data = self._home / "data"
-        if not data.exists():
-            self._format(data)
-        return self._place.program("namenode.NameNode", self._home, data, [])
+        data = self.home / "data"
+        formatted("HDFS", data, self._tool)
+        return self.place.program("namenode.NameNode", self.home, data, [])
 
     def ready(self) -> bool:
-        return bool(self._place.info())
+        return bool(self.place.info())
 
-    def _format(self, data: Path) -> None:
-        """Make the data folder, whole or not at all."""
-        fresh = data.with_name("data.new")
-        shutil.rmtree(fresh, ignore_errors=True)  # a starter was killed half-way
+    def _tool(self, fresh: Path) -> Launch:
         arguments = ["-format", "-nonInteractive", "-clusterId", f"CID-{uuid.uuid4()}"]
-        launch = self._place.program("namenode.NameNode", self._home, fresh, arguments)
-        made = subprocess.run(  # noqa: S603
-            launch.command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=self._home,
-            check=False,
-        )
-        if made.returncode:
-            shutil.rmtree(fresh, ignore_errors=True)
-            raise Refused(f"HDFS could not be formatted in {self._home}:\n{made.stdout[-4000:]}")
-        fresh.rename(data)
+        return self.place.program("namenode.NameNode", self.home, fresh, arguments)
 
 
+@dataclass(frozen=True)
 class DataNode:
     """The recipe of a DataNode, which keeps the blocks.
 
@@ -167,28 +147,26 @@ class DataNode:
         home: Its own folder.
     """
 
+    place: Place
+    home: Path
     name = "hdfs"
-
-    def __init__(self, place: Place, home: Path) -> None:
-        self._place = place
-        self._home = home
 
     @property
     def url(self) -> str:
-        return self._place.url
+        return self.place.url
 
     @property
     def ports(self) -> Mapping[str, int]:
-        return {"internal_port": self._place.settings.internal_port + 1}
+        return {"internal_port": self.place.settings.internal_port + 1}
 
     def prepare(self) -> Launch:
-        return self._place.program("datanode.DataNode", self._home, self._home / "data", [])
+        return self.place.program("datanode.DataNode", self.home, self.home / "data", [])
 
     def ready(self) -> bool:
         """Whether it listens, and the NameNode counts on it and has heard enough for writes."""
-        if not _listens(self._place.settings.internal_port + 1):
+        if not _listens(self.place.settings.internal_port + 1):
             return False
-        info = self._place.info()
+        info = self.place.info()
         live = json.loads(info.get("LiveNodes", "{}"))
         recent = [node for node in live.values() if node.get("lastContact", 99) < _SILENT]
         return bool(recent) and not info.get("Safemode")

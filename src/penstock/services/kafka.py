@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import base64
-import shutil
 import socket
 import struct
-import subprocess
 import uuid
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
-from penstock.errors import Refused
 from penstock.services import artifacts, jvm
 from penstock.services.daemon import Launch
+from penstock.services.formatting import formatted
 from penstock.services.ports import HOST
 from penstock.services.settings import Defaults, Settings, as_text
 
@@ -52,12 +51,11 @@ class Kafka:
 
     @property
     def ports(self) -> Mapping[str, int]:
-        return {"port": self._settings.port, "internal_port": self._settings.internal_port}
+        return self._settings.ports
 
     def prepare(self) -> Launch:
         jars = artifacts.classpath("kafka", mirror=self._mirror)
-        if not (self._home / "data").exists():
-            self._format(jars)
+        formatted("Kafka", self._home / "data", partial(self._tool, jars))
         config = self._configure("data")
         logging = self._home / "log4j.properties"
         logging.write_text(_LOGGING)
@@ -104,10 +102,8 @@ class Kafka:
         jvm.properties_file(config, {name: as_text(value) for name, value in settings.items()})
         return config
 
-    def _format(self, jars: list[Path]) -> None:
-        """Make the data folder, whole or not at all."""
-        fresh = self._home / "data.new"
-        shutil.rmtree(fresh, ignore_errors=True)  # a starter was killed half-way
+    def _tool(self, jars: list[Path], fresh: Path) -> Launch:
+        """Run Kafka's own tool, which makes a data folder."""
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         arguments = ["format", "-t", cluster.replace("-", "A"), "-c", self._configure(fresh.name)]
         program = jvm.Program(
@@ -116,19 +112,7 @@ class Kafka:
             options=["-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"],
             arguments=list(map(str, arguments)),
         )
-        made = subprocess.run(  # noqa: S603
-            jvm.launch(program, self._home).command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=self._home,
-            check=False,
-        )
-        if made.returncode:
-            shutil.rmtree(fresh, ignore_errors=True)
-            raise Refused(f"Kafka's data could not be made in {self._home}:\n{made.stdout}")
-        fresh.rename(self._home / "data")
+        return jvm.launch(program, self._home)
 
 
 def _brokers(port: int) -> int:

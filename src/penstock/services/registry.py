@@ -37,7 +37,7 @@ class Registry:
 
     @property
     def ports(self) -> Mapping[str, int]:
-        return {"port": self._settings.port, "internal_port": self._settings.internal_port}
+        return self._settings.ports
 
     def prepare(self) -> Launch:
         self._verify()

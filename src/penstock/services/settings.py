@@ -36,6 +36,11 @@ class Settings:
     timeout: float = 120.0
     settings: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """Both ports, by the setting that changes each."""
+        return {"port": self.port, "internal_port": self.internal_port}
+
 
 @dataclass(frozen=True)
 class Defaults:

@@ -74,7 +74,7 @@ class Master:
 
     @property
     def ports(self) -> Mapping[str, int]:
-        return {"port": self._settings.port, "internal_port": self._settings.internal_port}
+        return self._settings.ports
 
     def prepare(self) -> Launch:
         where = ["--host", HOST, "--port", str(self._settings.port)]
