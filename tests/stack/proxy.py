@@ -26,6 +26,7 @@ class Proxy:
         self.port: int = self._listener.getsockname()[1]
         self._open = threading.Event()
         self._open.set()
+        self._left: int | None = None
         self._refusing = False
         self._ended = False
         self._ends: list[socket.socket] = []
@@ -57,9 +58,15 @@ class Proxy:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
-    def silence(self) -> None:
-        """Pass nothing on any more; connections stay, as with a server that is stopped."""
-        self._open.clear()
+    def silence(self, after: int = 0) -> None:
+        """Pass nothing on any more; connections stay, as with a server that is stopped.
+
+        Args:
+            after: Bytes, of either direction, that are passed on before.
+        """
+        self._left = after
+        if not after:
+            self._open.clear()
 
     def refuse(self) -> None:
         """Break all connections, and new ones at once, as with a server that is down."""
@@ -69,7 +76,12 @@ class Proxy:
     def resume(self) -> None:
         """Be as at the start."""
         self._refusing = False
+        self._left = None
         self._open.set()
+
+    @property
+    def is_silent(self) -> bool:
+        return not self._open.is_set()
 
     def _accept(self) -> None:
         while True:
@@ -97,12 +109,19 @@ class Proxy:
     def _pass(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
+                self._count(len(data))
                 self._open.wait()
                 target.sendall(data)
         for end in (source, target):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         source.close()
+
+    def _count(self, size: int) -> None:
+        if self._left is not None:
+            self._left -= size
+            if self._left < 0:
+                self._open.clear()
 
     def _run(self, target: object, *args: socket.socket) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]

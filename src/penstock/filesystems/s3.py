@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 _CHUNK = 8 << 20
 """Bytes of a part of a large upload; S3 wants 5 MiB at least."""
 
+_CONNECT = timedelta(seconds=10)
+_ANSWER = timedelta(seconds=60)
+"""For one request to its answer's last byte: a range that is read, a part that is written."""
+
+_HICCUP = timedelta(seconds=30)
+"""After which a request that failed is not sent again: the engine waits and tries again."""
+
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
 _STATUS = re.compile(r"status code: (\d{3})")
@@ -162,11 +169,10 @@ def _open(address: Address) -> S3Store:
             config=config,
             client_options={
                 "allow_http": plain_http(address),
-                "connect_timeout": "10s",
-                "timeout": "60s",
+                "connect_timeout": _CONNECT,
+                "timeout": _ANSWER,
             },
-            # The engine waits and tries again; this is for a hiccup.
-            retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=30)},
+            retry_config={"max_retries": 3, "retry_timeout": _HICCUP},
         )
     except (BaseError, ValueError) as error:
         raise Refused(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from tests.stack.proxy import Proxy
 
 from penstock.errors import Unavailable
 from penstock.filesystems import open_url
+from penstock.filesystems import s3 as objects
 from penstock.interfaces import Response
 from penstock.sources import whole
 from penstock.sources.files import Files
@@ -167,6 +170,34 @@ def test_a_server_that_goes_away_in_mid_download(
         with pytest.raises(Unavailable) as caught:
             reader.poll()
         assert "secret" not in str(caught.value)
+        proxy.resume()
+        reader.poll()
+    assert reader.content == CONTENT
+
+
+def test_a_server_that_falls_silent_in_mid_download(
+    s3: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps the connection and says nothing: noticed by time alone."""
+    monkeypatch.setattr(whole, "_READ", 512 * 1024)
+    url = s3.bucket()
+    open_url(url).write("a", [CONTENT])
+    with Proxy(s3.endpoint) as proxy:
+        reader = Reader(source(s3.url(bucket_of(url), f"http://127.0.0.1:{proxy.port}"), "a"))
+        reader.poll(most=1)
+        landed = len(reader.content)
+        assert 0 < landed < len(CONTENT) - 1024 * 1024
+        proxy.silence(after=1_100_000)
+        began = time.monotonic()
+        with monkeypatch.context() as short:
+            short.setattr(objects, "_ANSWER", timedelta(seconds=4))
+            short.setattr(objects, "_HICCUP", timedelta(seconds=2))
+            with pytest.raises(Unavailable) as caught:
+                reader.poll()
+        assert proxy.is_silent
+        assert time.monotonic() - began < 60
+        assert "secret" not in str(caught.value)
+        assert landed < len(reader.content) < len(CONTENT)
         proxy.resume()
         reader.poll()
     assert reader.content == CONTENT
