@@ -11,12 +11,24 @@ import fastavro
 import httpx
 import pytest
 from confluent_kafka import Consumer
-from tests.live.engine.conftest import Given
+from tests.live.engine.conftest import Given, Place
 from tests.live.kafka.producing import Owner
 from tests.live.registry.conftest import Registered, causes
-from tests.live.registry.test_pipelines import PERSON, message, people, program, reading, register
+from tests.live.registry.fake import FakeRegistry
+from tests.live.registry.test_pipelines import (
+    PERSON,
+    Person,
+    User,
+    message,
+    people,
+    program,
+    reading,
+    register,
+)
 
-from penstock.profile import Profile
+import penstock as ps
+from penstock.errors import Refused
+from penstock.profile import Profile, Store
 
 
 @dataclass
@@ -85,3 +97,24 @@ def test_what_any_client_writes_is_read(on_kafka: OnKafka, kafka: str, topic_nam
         "something follows the document",
     ]
     assert on_kafka.reconcile(pipeline).differences == ()
+
+
+def test_a_stores_registry_that_refuses_stops_its_lane_alone(
+    database: str, fake: FakeRegistry, kafka: str, topic_name: str
+) -> None:
+    place = Place(database)
+    given = place.profile()
+    events = Store("events", kafka, prefix=f"{topic_name}.", registry=fake.url, format="avro")
+    profile = replace(given, stores={**given.stores, "events": events})
+    pipeline = ps.Pipeline(topic_name)
+    source = Given.records(*people(200))
+    users = pipeline.source(source, Person, land="raw").map(lambda r: r, User).topic("users")
+    users.sink("users", store="one")
+    users.sink("users", store="events", mode="append")
+    fake.refuses = "age is missing"
+    with pytest.raises(Refused, match=r"users-value', by .*: age is missing\. Change the contract"):
+        place.run(pipeline, profile)
+    assert place.rows("SELECT count(*) FROM one.users") == [(200,)]
+    fake.refuses = ""
+    place.run(pipeline, profile)
+    assert len(consumed(kafka, f"{topic_name}.users", 200)) == 200

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from penstock.errors import ContractError, Refused
 from penstock.interfaces import Capabilities
 from penstock.logs import staging
 from penstock.logs.kafka import headers, store, topics
@@ -54,7 +55,10 @@ class KafkaStoreSink(KafkaTopicSink):
         self._common = {staging.WRITER: staging.writer(key)}
 
     def open(self) -> None:
-        self._lane.codec.register(self._lane.spec)
+        try:
+            self._lane.codec.register(self._lane.spec)
+        except ContractError as error:  # of this lane alone: the others' topics do not need it
+            raise Refused(str(error)) from error
         self._look()
         super().open()
 
