@@ -40,13 +40,16 @@ class Response:
         body: The bytes, unchanged; they need not be JSON or even text.
         cursor: Where to go on after this response. Committed with the body in one transaction.
         headers: Facts about the response worth keeping (status, URL without secrets, …).
-        cut_off: True when the connection broke before the body's end: a dead letter for sure.
+        cut_off: Whether the body is not whole: a dead letter for sure. True when the connection
+            broke before its end; else what is wrong, for the letter's cause, such as
+            `"in/a.gz: Truncated compressed stream"`. It is shown even when fields are masked, so
+            it holds nothing of a record.
     """
 
     body: bytes
     cursor: Cursor
     headers: Mapping[str, str] = field(default_factory=dict)
-    cut_off: bool = False
+    cut_off: bool | str = False
 
 
 class Clock(Protocol):

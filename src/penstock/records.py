@@ -18,7 +18,10 @@ WHOLE = -1
 
 
 CUT_OFF = ("cut-off", "true")
-"""Header of a landed response whose connection broke before its end: a dead letter for sure."""
+"""Header of a landed response that is not whole: a dead letter for sure."""
+
+CUT_OFF_WHY = "cut-off-why"
+"""Header beside it with the source's words; without it the connection broke."""
 
 
 WITHHELD = ("withheld", "masked fields")

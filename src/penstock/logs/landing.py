@@ -19,7 +19,7 @@ from penstock.logs import batch
 from penstock.logs.table_log import TableLog
 from penstock.logs.vault import SEALED_HEAD, Vault
 from penstock.postgresql import connection, progress
-from penstock.records import CUT_OFF, LogBatch, Span
+from penstock.records import CUT_OFF, CUT_OFF_WHY, LogBatch, Span
 
 if TYPE_CHECKING:
     from penstock.profile import EnvVar
@@ -152,5 +152,7 @@ def headers_of(response: Response) -> str | None:
     facts: Mapping[str, str] = response.headers
     if response.cut_off:
         facts = dict([*facts.items(), CUT_OFF])
+    if isinstance(response.cut_off, str) and response.cut_off:
+        facts = {**facts, CUT_OFF_WHY: response.cut_off}
     pairs = [[name, base64.b64encode(value.encode()).decode()] for name, value in facts.items()]
     return json.dumps(pairs) if pairs else None

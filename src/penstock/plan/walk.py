@@ -14,7 +14,7 @@ from penstock.contract import ContractSpec, masking, validate
 from penstock.plan import deletes, indexes, isolate, replays
 from penstock.plan.model import REPLAY, Lane, LaneOutcome, Outcome, row_schema
 from penstock.plan.withhold import is_withheld
-from penstock.records import CUT_OFF, WHOLE, Cause, Counts, Letter, Position, Span
+from penstock.records import CUT_OFF, CUT_OFF_WHY, WHOLE, Cause, Counts, Letter, Position, Span
 from penstock.transforms import Computation, Explode, Filter, Map, Transform
 from penstock.transforms.explode import MOST
 from penstock.transforms.filter import KEEP
@@ -29,7 +29,8 @@ Dead = Sequence[tuple[int, int, Cause]]
 Tally = Mapping[int, Counts]
 
 _TOO_MANY = Cause("explode", f"a value with {MOST} records or more cannot be exploded further")
-_CUT_OFF = Cause("decode", "the connection broke before the answer's end")
+_BROKEN = Cause("decode", "the connection broke before the answer's end")
+_DAMAGED = Cause("decode", "it is truncated or damaged")
 _GONE = Cause("decode", "its letter kept no masked field, and the log no longer holds the record")
 _NO_DELETES = Cause("delete", "a delete, for a lane that does not take deletes of this topic")
 
@@ -100,7 +101,7 @@ class Run:
 
     def _set_aside(self) -> dict[int, Cause]:
         """Row numbers of what is not to be decoded: not whole, or rewritten in its letter."""
-        found = dict.fromkeys(_cut_off(self.records), _CUT_OFF)
+        found = _cut_off(self.records)
         if REPLAY in self.spans:
             withheld = self.records["_row"].filter(is_withheld(self.records))
             found.update(dict.fromkeys(withheld.to_list(), _GONE))
@@ -348,11 +349,20 @@ class Run:
         return dict(counts.iter_rows())
 
 
-def _cut_off(records: pl.DataFrame) -> list[int]:
-    """Row numbers of what is not whole, even if its beginning can be read."""
+def _cut_off(records: pl.DataFrame) -> dict[int, Cause]:
+    """Row numbers of what is not whole, even if its beginning can be read, and why."""
     if records["headers"].null_count() == records.height:
-        return []
+        return {}
     name, value = CUT_OFF
     mark = json.dumps([name, base64.b64encode(value.encode()).decode()]).encode()
     cut = records["headers"].bin.contains(mark) & records["value"].is_not_null()
-    return records["_row"].filter(cut.fill_null(False)).to_list()
+    found = records.filter(cut.fill_null(False)).select("_row", "headers")
+    return {row: _why(headers) for row, headers in found.iter_rows()}
+
+
+def _why(headers: bytes) -> Cause:
+    """What is wrong with a response, from its headers; no data of records, so never masked."""
+    facts = dict(json.loads(headers))
+    if not (words := facts.get(CUT_OFF_WHY)):
+        return _BROKEN
+    return replace(_DAMAGED, value=base64.b64decode(words).decode()[:200])

@@ -85,10 +85,20 @@ def _group(
 
 def documents(batch: pa.RecordBatch) -> bytes:
     """Write rows as NDJSON."""
-    columns = [_values(column) for column in batch.columns]
     names = batch.schema.names
+    columns = [_named(*column) for column in zip(names, batch.columns, strict=True)]
     rows = (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
     return _encode.encode_lines(rows)
+
+
+def _named(name: str, column: pa.Array) -> list[Any]:
+    """The same as `_values`; what is wrong is said without a value, which may be a secret."""
+    try:
+        return _values(column)
+    except (pa.ArrowException, ValueError, OverflowError):
+        raise ValueError(
+            f"its column {name!r} of the type {column.type} holds what has no form in JSON"
+        ) from None
 
 
 def _values(column: pa.Array) -> list[Any]:
@@ -103,13 +113,12 @@ def _values(column: pa.Array) -> list[Any]:
     if pa.types.is_time64(type) or pa.types.is_date64(type):
         return list(column.cast(pa.string()).to_pylist())
     if pa.types.is_duration(type) or pa.types.is_interval(type):
-        raise ValueError(f"a column of the type {type} has no form in JSON")
+        raise ValueError
     if pa.types.is_struct(type):
         return _structs(column)
     if pa.types.is_map(type):
-        return [
-            v and [{"key": _clean(k), "value": _clean(x)} for k, x in v] for v in column.to_pylist()
-        ]
+        pair = pa.struct([("key", type.key_type), ("value", type.item_type)])
+        return _values(column.cast(pa.list_(pair)))
     if isinstance(column, pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):
         return _lists(column)
     return list(column.to_pylist())
@@ -146,15 +155,6 @@ def _lists(column: pa.ListArray) -> list[Any]:
     values = iter(_values(column.flatten()))
     sizes = pc.list_value_length(column).to_pylist()
     return [None if size is None else [next(values) for _ in range(size)] for size in sizes]
-
-
-def _clean(value: Any) -> Any:
-    """The same for values inside a map."""
-    if isinstance(value, float):
-        return _finite(value)
-    if isinstance(value, dict):
-        return {name: _clean(inner) for name, inner in value.items()}
-    return [_clean(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _verify_names(schema: pa.Schema) -> None:

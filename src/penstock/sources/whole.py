@@ -24,6 +24,7 @@ BLOCK = 256 * 1024
 _READ = 4 * 1024 * 1024
 _SHOWN = 64 * 1024
 _REMEMBERED = 1000
+_WORDS = 200
 _PATIENCE = timedelta(minutes=1)
 _CODECS = {".gz": "gzip", ".zst": "zstd"}
 
@@ -143,9 +144,8 @@ class Whole:
             if self._watched and clock.now() - entry.modified < _PATIENCE:
                 raise Unavailable(f"{name} cannot be read yet: {error}") from None
             body = error.rest or read_verified(files, entry, 0, _SHOWN)
-            facts["note"] = f"cannot be read on: {error}"
             known[name] = replace(read, done=True)
-            yield Response(body, _cursor(known), facts, cut_off=True)
+            yield Response(body, _cursor(known), facts, cut_off=_words(name, error))
         except FileNotFoundError:
             raise Unavailable(f"{name} was removed while it was read") from None
         known[name] = replace(read, done=True)
@@ -167,6 +167,13 @@ class Whole:
             yield from parquet.pieces(files, entry, start)
         else:
             yield from _cut(files, entry, start, self._form)
+
+
+def _words(name: str, error: Unreadable) -> str:
+    """Which file, and what is wrong; a long path keeps its end."""
+    reason = str(error)[: _WORDS // 2]
+    room = _WORDS - len(reason) - 2
+    return f"{name if len(name) <= room else '…' + name[1 - room :]}: {reason}"
 
 
 def _place(files: FileSystem, entry: Entry) -> str:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable, Iterator
 
 import psycopg
@@ -59,6 +61,10 @@ def test_headers_and_cut_off_are_kept(opened: Opener, database: str) -> None:
     with psycopg.connect(database) as connection:
         row = connection.execute("SELECT headers, body FROM landing.raw_users_json").fetchone()
     assert row == ({"status": "200", "ünï": "\N{SNOWMAN}", "cut-off": "true"}, {})
+    landing.append([Response(b"{}", 2, cut_off="a.gz: truncated")])
+    headers = landing.read({0: 1}, MANY).records["headers"][0]
+    facts = {name: base64.b64decode(value).decode() for name, value in json.loads(headers)}
+    assert facts == {"cut-off": "true", "cut-off-why": "a.gz: truncated"}
 
 
 def test_the_view_shows_what_is_json(opened: Opener, database: str) -> None:

@@ -13,8 +13,9 @@ import penstock as ps
 from penstock import plan
 from penstock.contract import ContractSpec, Decoded, decode
 from penstock.interfaces import Clock, Cursor, Framing, Response
+from penstock.logs.landing import headers_of
 from penstock.plan import REPLAY, MicroBatch
-from penstock.records import CUT_OFF, LOG_COLUMNS, ROW_COLUMNS, WHOLE, Counts, Position, Span
+from penstock.records import CUT_OFF, LOG_COLUMNS, ROW_COLUMNS, WHOLE, Cause, Counts, Position, Span
 
 BatchOf = Callable[..., MicroBatch]
 
@@ -41,6 +42,11 @@ class Doubled(ps.Contract):
     id: int = ps.key()
     amount: int
     placed: datetime = ps.born()
+
+
+class Masked(ps.Contract):
+    id: int = ps.key()
+    amount: int | None = ps.masked("redact")
 
 
 class Page:
@@ -78,8 +84,8 @@ def topic() -> ps.pipeline.Stream:
     return ps.Pipeline("p").topic("orders", Order)
 
 
-def landing(framing: Framing) -> ps.pipeline.Stream:
-    return ps.Pipeline("p").source(Page(framing), Order, land="raw")
+def landing(framing: Framing, contract: type[ps.Contract] = Order) -> ps.pipeline.Stream:
+    return ps.Pipeline("p").source(Page(framing), contract, land="raw")
 
 
 def test_the_schemas_are_those_of_the_interfaces() -> None:
@@ -227,6 +233,22 @@ def test_a_cut_off_answer_is_dead_even_if_its_beginning_can_be_read(batch_of: Ba
     assert lane.rows["id"].to_list() == [1]
     assert lane.counts[0] == Counts(records=2, dead=1)
     assert [letter.position for letter in outcome.letters] == [Position(0, 101, WHOLE)]
+    assert outcome.letters[0].cause == Cause(
+        "decode", "the connection broke before the answer's end"
+    )
+
+
+def test_a_damaged_file_is_dead_with_the_source_s_words_even_under_masks(batch_of: BatchOf) -> None:
+    response = Response(order(1), None, {"note": "n"}, cut_off="a.gz: truncated " + "x" * 300)
+    headers = pl.Series([(headers_of(response) or "").encode()], dtype=pl.Binary)
+    batch = batch_of([order(1)])
+    batch = MicroBatch(batch.spans, batch.records.with_columns(headers=headers))
+    for contract in (Order, Masked):
+        stream = landing(Framing(), contract)
+        stream.sink("t", store="w")
+        (letter,) = segment_of(stream).plan.run(batch, ["t@w"]).letters
+        words = f"a.gz: truncated {'x' * 184}"
+        assert letter.cause == Cause("decode", "it is truncated or damaged", value=words)
 
 
 def test_explode_numbers_children_and_counts_them(batch_of: BatchOf) -> None:
