@@ -33,6 +33,10 @@ _DEFAULTS = {
     "spark.sql.streaming.ui.retainedProgressUpdates": "2",
     "spark.sql.streaming.numRecentProgressUpdates": "2",
     "spark.sql.streaming.minBatchesToRetain": "2",
+    # Nothing rests on the checkpoint. Spark's usual way to rename its files starts processes.
+    "spark.sql.streaming.checkpoint.fileChecksum.enabled": "false",
+    "spark.sql.streaming.checkpointFileManagerClass": "org.apache.spark.sql.execution.streaming"
+    ".checkpointing.FileSystemBasedCheckpointFileManager",
 }
 
 
