@@ -58,7 +58,15 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
 
 def test_nothing_runs_at_first_and_nothing_is_written(folder: Folder) -> None:
     found = folder.states("status")
-    assert list(found) == ["kafka", "registry", "cassandra", "postgresql", "spark", "embedded"]
+    assert list(found) == [
+        "kafka",
+        "registry",
+        "cassandra",
+        "postgresql",
+        "spark",
+        "hdfs",
+        "embedded",
+    ]
     assert {found[name]["state"] for name in ("postgresql", "embedded")} == {"stopped"}
     assert folder.services("logs").stdout == "no server has a log\n"
     assert [p.name for p in folder.path.iterdir()] == ["penstock.toml"]
