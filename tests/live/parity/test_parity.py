@@ -192,6 +192,37 @@ def test_a_map_that_gives_something_else_is_found(on_kafka: Folder) -> None:
     assert b"lane taxed@log, record, partition" in said
 
 
+MERGED = (
+    SMALL[: SMALL.index("orders = ")]
+    + """
+web = pipeline.topic("web", Order).map(taxed, Order)
+app = pipeline.topic("app", Order)
+orders = web.merge(app).topic("orders", partitions=2)
+orders.sink("orders", store="warehouse")
+orders.sink("all", store="serving", mode="append")
+"""
+)
+
+
+def test_streams_that_are_merged_are_compared(on_kafka: Folder) -> None:
+    (on_kafka.path / "given").mkdir()
+    for log, first in (("web", 0), ("app", 300)):  # 50 keys are in both
+        rows = [{"id": first + n % 350, "total": n} for n in range(700)]
+        lines = "\n".join(map(json.dumps, rows))
+        (on_kafka.path / "given" / f"{log}.ndjson").write_text(lines)
+    program = on_kafka.path / "merged.py"
+    program.write_text(MERGED)
+    found = on_kafka.answer(program, "--input", "given")
+    assert compared(found)["orders@log"] == compared(found)["all@serving"] == 1400
+    assert compared(found)["orders@warehouse"] >= 600
+    assert all("keys come from several streams" in words for words in found["notes"])
+    program.write_text(MERGED.replace('"RATE"', '"PENSTOCK_REFERENCE"'))
+    wrong = on_kafka.answer(program, "--input", "given", code=1)
+    assert {lane["lane"]: lane["different"] for lane in wrong["lanes"]}[
+        "orders@log"
+    ] == 699  # 0 stays 0
+
+
 def test_a_doctored_row_is_found(on_kafka: Folder) -> None:
     program = on_kafka.path / "small.py"
     lines = [json.dumps({"id": n, "total": n}) for n in range(30)]

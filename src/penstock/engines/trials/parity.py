@@ -298,8 +298,9 @@ class _Comparing:
             self._ordered.add(self._first.name(lane.table))
         self._result.add(name, matched.differences)
         if matched.racing.len():
+            several = "streams" if lane.shared else "partitions"
             self._result.notes.append(
-                f"lane {name}: {matched.racing.len()} keys come from several partitions; the order "
+                f"lane {name}: {matched.racing.len()} keys come from several {several}; the order "
                 "of their records depends on timing and is not compared, nor is what upserts keep"
             )
         return first.height
