@@ -6,10 +6,10 @@ bind the other's. Settings, all by environment:
 * `PENSTOCK_BIN`: the command; `penstock` on `PATH` unless set.
 * `PENSTOCK_PROJECT`: the folder of the program and its `penstock.toml`; the working folder.
 * `PENSTOCK_PROGRAM`: the program in it; `users.py`.
-* `PENSTOCK_PATIENCE`: seconds until a command that still waits is stopped; 600. A run's `patience`
+* `PENSTOCK_PATIENCE`: seconds that a command waits until it gives up; 600. A run's `patience`
   goes first.
-* `PENSTOCK_RUN=elsewhere`: a `penstock run` is always at work on the pipeline, with
-  `PENSTOCK_SOURCES=off`. Then records are waited for, not moved.
+* `PENSTOCK_RUN=elsewhere`: a `penstock run --no-sources` is always at work on the pipeline. Then
+  records are waited for, not moved.
 
 What else is set (`PENSTOCK_PROFILE`, `USERS_API`, `POSTGRES_PASSWORD`, …) is passed on, except what
 belongs to Airflow.
@@ -24,6 +24,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGKILL
 from threading import Timer
 from time import monotonic, sleep
 from typing import IO, Any
@@ -32,8 +33,9 @@ from urllib.parse import unquote, urlsplit
 Answer = Mapping[str, Any]
 """What a command printed with `--json`."""
 
-GRACE = 60.0
-"""Seconds that a command has to finish its micro-batch; then it is killed, which is safe, too."""
+GRACE = 120.0
+"""Seconds beyond its patience that a command has to start and to end; then it is killed, which is
+safe, too."""
 
 _PAUSE = 1.0
 _WRONG_USE = 2
@@ -84,7 +86,7 @@ class Penstock:
     Args:
         env: The settings, and what the commands get as their environment.
         tell: Called with each line that a command writes to stderr.
-        patience: Seconds until a command that still waits is stopped.
+        patience: Seconds that a command waits until it gives up.
     """
 
     def __init__(
@@ -97,35 +99,39 @@ class Penstock:
         self._process: subprocess.Popen[str] | None = None
         self._stopped = False
 
-    def call(self, verb: str, *options: str, **env: str) -> Answer:
+    @property
+    def limit(self) -> tuple[str, str]:
+        """The option that makes a command give up in time."""
+        return "--for", f"{self._patience}s"
+
+    def call(self, verb: str, *options: str) -> Answer:
         """Run `penstock VERB PROGRAM OPTIONS --json` to its end and give its answer.
 
         Args:
             verb: Such as `ingest`.
             options: Such as `--run-id`, `a`.
-            env: More variables.
 
         Raises:
             PenstockFailed: It could not be started, failed, or was not done in time.
         """
         with tempfile.TemporaryFile("w+", encoding="utf-8") as answers:
-            process = self._started(verb, options, env, answers)
+            process = self._started(verb, options, answers)
             with process:
-                last, late = self._followed(process)
+                last = self._followed(process)
             answers.seek(0)
             answer = _parsed(answers)
-        if process.returncode == 0 and not late and not self._stopped:
+        if process.returncode == 0 and not self._stopped:
             return answer
         why = "; ".join(reasons(answer)) or last or f"it ended with code {process.returncode}"
-        if late:
-            why = f"not done after {self._patience:.0f} s: {why}"
-        elif self._stopped:
+        if self._stopped:
             why = f"stopped: {why}"
+        elif process.returncode == -SIGKILL:
+            why = f"killed, or hung for {self._patience + GRACE:.0f} s: {why}"
         message = self._hidden(f"penstock {verb}: {why}")
         raise PenstockFailed(message, final=process.returncode == _WRONG_USE)
 
     def _started(
-        self, verb: str, options: Sequence[str], env: Mapping[str, str], answers: IO[str]
+        self, verb: str, options: Sequence[str], answers: IO[str]
     ) -> subprocess.Popen[str]:
         if self._stopped:
             raise PenstockFailed(f"penstock {verb}: stopped before it began")
@@ -134,7 +140,7 @@ class Penstock:
             self._process = subprocess.Popen(
                 [*project.command, verb, project.program, *options, "--json"],
                 cwd=project.folder,
-                env=theirs(self._env) | env,
+                env=theirs(self._env),
                 stdin=subprocess.DEVNULL,
                 stdout=answers,
                 stderr=subprocess.PIPE,
@@ -177,19 +183,12 @@ class Penstock:
             text = text.replace(secret, "***")
         return text
 
-    def _followed(self, process: subprocess.Popen[str]) -> tuple[str, bool]:
-        """Pass on what it says until it ends; gives the last line, and whether it took too long."""
-        late: list[bool] = []
-
-        def end() -> None:
-            late.append(True)
-            process.terminate()
-
-        timers = [Timer(self._patience, end), Timer(self._patience + GRACE, process.kill)]
+    def _followed(self, process: subprocess.Popen[str]) -> str:
+        """Pass on what it says until it ends; gives the last line."""
+        hung = Timer(self._patience + GRACE, process.kill)
         last = ""
         try:
-            for timer in timers:
-                timer.start()
+            hung.start()
             for line in process.stderr or ():
                 if line.strip():
                     last = self._hidden(said(line))
@@ -199,9 +198,8 @@ class Penstock:
             process.terminate()
             raise
         finally:
-            for timer in timers:
-                timer.cancel()
-        return last, bool(late)
+            hung.cancel()
+        return last
 
 
 def said(line: str) -> str:

@@ -33,7 +33,7 @@ PARAMS = {
         type="number",
         exclusiveMinimum=0,
         title="Patience",
-        description="Seconds until a command that still waits, as for an API, is stopped.",
+        description="Seconds that a command waits, as for an API, until it gives up.",
     )
 }
 """What a triggered run may set."""
@@ -41,14 +41,14 @@ PARAMS = {
 
 def stream_data(penstock: Penstock, run_id: str) -> Answer:
     """Land what the API gives now, once: a run that was landed to its end is not landed again."""
-    return penstock.call("ingest", "--run-id", run_id)
+    return penstock.call("ingest", "--run-id", run_id, *penstock.limit)
 
 
 def format_data(penstock: Penstock, run_id: str) -> Answer:
     """Bring what has landed through the topic into the tables; the API is not asked again."""
     if os.environ.get("PENSTOCK_RUN") == "elsewhere":
         return penstock.caught_up()
-    return penstock.call("run", "--until-idle", PENSTOCK_SOURCES="off")
+    return penstock.call("run", "--until-idle", "--no-sources", *penstock.limit)
 
 
 def prove(penstock: Penstock, run_id: str) -> Answer:

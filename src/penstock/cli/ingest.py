@@ -8,6 +8,11 @@ import typer
 
 from penstock.cli import options, output
 
+End = Annotated[
+    str | None,
+    typer.Option("--to", metavar="BOUND", help="The first bound that is not in the range."),
+]
+
 
 def ingest(  # noqa: PLR0913 - each is an option of the command
     program: options.Program,
@@ -31,18 +36,16 @@ def ingest(  # noqa: PLR0913 - each is an option of the command
             "itself names the run; --run-id makes it another one.",
         ),
     ] = None,
-    end: Annotated[
-        str | None,
-        typer.Option("--to", metavar="BOUND", help="The first bound that is not in the range."),
-    ] = None,
+    end: End = None,
+    for_: options.Limit = None,
     json: options.Json = False,
 ) -> None:
     """Poll the sources and land what they give.
 
-    Nothing else is run. For a scheduler: `penstock ingest users.py --run-id {{ ds }}` may be
-    retried at will. To fill in the past: `penstock ingest users.py --from 2026-01-01 --to
-    2026-02-01`. After a kill the same command goes on where it stood; when it was finished, it
-    does nothing. A pipeline that runs meanwhile is not disturbed.
+    Nothing else is run. For a scheduler: `penstock ingest users.py --run-id {{ ds }} --for 10m`
+    may be retried at will, and gives up after ten minutes. To fill in the past: `penstock ingest
+    users.py --from 2026-01-01 --to 2026-02-01`. After a kill the same command goes on where it
+    stood; when it was finished, it does nothing. A pipeline that runs meanwhile is not disturbed.
     """
     if (start is None) != (end is None):
         raise typer.BadParameter("a range needs two bounds: --from and --to")
@@ -52,5 +55,7 @@ def ingest(  # noqa: PLR0913 - each is an option of the command
         from penstock.engines.options import Options
 
         ends = once or run_id is not None or bounds is not None
-        wanted = Options(until_idle=ends, segments=False, run_id=run_id, range=bounds)
+        wanted = Options(
+            until_idle=ends, for_seconds=for_, segments=False, run_id=run_id, range=bounds
+        )
         session.run(program, profile, wanted, as_json=json)

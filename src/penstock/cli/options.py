@@ -50,3 +50,15 @@ def duration(written: str) -> float:
         return units.seconds(written)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+Limit = Annotated[
+    float | None,
+    typer.Option(
+        "--for",
+        metavar="DURATION",
+        parser=duration,
+        help="End after so long: 60s, 5m, 2h. A run that is to end by itself, and is not done, "
+        "ends with exit code 3 and what it waits for.",
+    ),
+]

@@ -8,10 +8,10 @@ import typer
 
 from penstock.cli import options, output
 
-Duration = Annotated[
-    float | None,
+NoSources = Annotated[
+    bool,
     typer.Option(
-        "--for", metavar="DURATION", parser=options.duration, help="End after so long: 60s, 5m, 2h."
+        "--no-sources", help="Poll no source: a scheduler does that, by `penstock ingest`."
     ),
 ]
 
@@ -23,7 +23,8 @@ def run(  # noqa: PLR0913 - a parameter for each option
         bool,
         typer.Option("--until-idle", help="End when everything there is has been written."),
     ] = False,
-    for_: Duration = None,
+    for_: options.Limit = None,
+    no_sources: NoSources = False,
     take_over: Annotated[
         bool,
         typer.Option("--take-over", help="Fence the process that works on the pipeline now."),
@@ -51,6 +52,10 @@ def run(  # noqa: PLR0913 - a parameter for each option
         from penstock.engines.options import Options
 
         wanted = Options(
-            until_idle=until_idle, for_seconds=for_, take_over=take_over, accept_log=accept_log
+            until_idle=until_idle,
+            for_seconds=for_,
+            sources=not no_sources,
+            take_over=take_over,
+            accept_log=accept_log,
         )
         session.run(program, profile, wanted, as_json=json, reload=reload)

@@ -109,7 +109,7 @@ class Embedded:
             PlanFailed, Refused: A segment, lane or source stopped for good; the others went on
                 until the run's end.
             Unavailable: Home, or Spark's master, cannot be reached at the start; or a run that was
-                to end when idle was out of time while something was still away.
+                to end when idle was out of time before.
         """
         segments = preparing.compiled(self._pipeline, self._profile)
         with ExitStack() as stack:
@@ -256,26 +256,28 @@ class Embedded:
         deadline = None if limit is None else time.monotonic() + limit
         with closing(Idleness(self._runs, systems)) as idleness:
             while not (self._asked or self._broken or self._all_stopped()):
-                if deadline is not None and time.monotonic() > deadline:
-                    self._errors += self._waiting()
-                    return
                 if self._ends_by_itself() and idleness.reached():
+                    return
+                if deadline is not None and time.monotonic() > deadline:
+                    self._errors += self._undone()
                     return
                 if self._followed():
                     return
                 time.sleep(_LOOK)
 
-    def _waiting(self) -> list[PenstockError]:
-        """What was still away when time was up, in one error, if all was to be done."""
+    def _undone(self) -> list[PenstockError]:
+        """What was not done when time was up, in one error, if all was to be done."""
         if not self._options.until_idle:
             return []
         found = self.board.snapshot()
-        states = [(one.state, one.reason) for one in found.sources]
-        states += [(one.state, one.reason) for one in found.lanes]
-        waits = {reason for state, reason in states if state is State.WAITING}
-        if not waits:
-            return []
-        return [Unavailable(f"time is up, and not all is done: {'; '.join(sorted(waits))}")]
+        left = {
+            _doing(f"the source of {one.landing}", one.state, one.reason)
+            for one in found.sources
+            if one.state not in (State.STOPPED, State.FINISHED)
+        }
+        left |= {_doing(one.lane, one.state, one.reason) for one in found.lanes if one.lag != 0}
+        words = "; ".join(sorted(left)) or "records are still on their way"
+        return [Unavailable(f"time is up, and not all is done: {words}")]
 
     def _followed(self) -> bool:
         """Take a new version of the program, if there is one; whether this run ends for it."""
@@ -307,3 +309,10 @@ class Embedded:
     @property
     def _parts(self) -> tuple[SegmentRun | SourceRun, ...]:
         return (*self._sources, *self._runs)
+
+
+def _doing(who: str, state: State, reason: str) -> str:
+    """What holds somebody up; the same words for all that wait for one system."""
+    if state is State.WAITING:
+        return reason
+    return f"{who} is {state}: {reason}" if reason else f"{who} is {state}"

@@ -15,10 +15,6 @@ def _variant() -> int:
     return int(os.environ.get("PENSTOCK_VARIANT", "0"))
 
 
-def _sources() -> bool:
-    return os.environ.get("PENSTOCK_SOURCES") != "off"
-
-
 @dataclass(frozen=True)
 class Options:
     """What the command line decides about one run.
@@ -26,9 +22,9 @@ class Options:
     Args:
         until_idle: End when the sources have given what they have and every lane is at its log's
             end, replays included.
-        for_seconds: End after so long.
+        for_seconds: End after so long; with `until_idle` by an error, if not all is done by then.
         take_over: Fence whoever holds the partitions and take them.
-        sources: Whether to run the program's sources; `PENSTOCK_SOURCES=off` keeps them still.
+        sources: Whether to run the program's sources (`run --no-sources` does not).
         segments: Whether to run the program's segments (`ingest` does not).
         run_id: A scheduler's name for this run: its sources poll once, and a finished run id does
             nothing when asked again.
@@ -45,7 +41,7 @@ class Options:
     until_idle: bool = False
     for_seconds: float | None = None
     take_over: bool = False
-    sources: bool = field(default_factory=_sources)
+    sources: bool = True
     segments: bool = True
     run_id: str | None = None
     range: tuple[str, str] | None = None

@@ -89,6 +89,28 @@ def test_stop_ends_the_command_and_begins_no_other(env: dict[str, str], users_ap
         command.call("run")
 
 
+def test_a_command_that_is_not_done_in_time_says_for_what_it_waits(
+    env: dict[str, str], users_api: Any
+) -> None:
+    users_api.trouble = type(users_api.trouble)(fail=1)
+    command, _ = penstock(env, 3)
+    with pytest.raises(commands.PenstockFailed) as failed:
+        command.call("ingest", "--run-id", "a", *command.limit)
+    assert str(failed.value).startswith("penstock ingest: time is up, and not all is done: http:")
+    assert "answered 500" in str(failed.value)
+    assert not failed.value.final
+
+
+def test_a_command_that_hangs_is_killed(
+    env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "GRACE", 1.0)
+    (tmp_path / "hangs.py").write_text("import time\ntime.sleep(600)\n")
+    command, _ = penstock(env | {"PENSTOCK_PROGRAM": "hangs.py"}, 1)
+    with pytest.raises(commands.PenstockFailed, match="ingest: killed, or hung for 2 s"):
+        command.call("ingest", "--run-id", "a", *command.limit)
+
+
 def test_secrets_are_hidden_and_those_of_airflow_kept_from_the_command() -> None:
     env = {
         "POSTGRES_PASSWORD": "hunter2!",
@@ -107,9 +129,9 @@ def test_records_that_a_run_elsewhere_moves_are_waited_for(env: dict[str, str]) 
     nobody, _ = penstock(env, 10)
     with pytest.raises(commands.PenstockFailed, match="users_created@log by 1; is"):
         nobody.caught_up()
-    words = [sys.executable, "-m", "penstock", "run", "users.py"]
+    words = [sys.executable, "-m", "penstock", "run", "users.py", "--no-sources"]
     run = subprocess.Popen(
-        words, cwd=env["PENSTOCK_PROJECT"], env={**env, "PENSTOCK_SOURCES": "off"},
+        words, cwd=env["PENSTOCK_PROJECT"], env=env,
         stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     try:

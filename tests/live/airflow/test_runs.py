@@ -93,7 +93,7 @@ def test_an_api_that_fails_fails_the_task_with_the_reason(site: Site, trouble: A
     site.trigger(DAG, "without-api", patience=25)
     assert site.ended(DAG, "without-api")["state"] == "failed"
     log = site.log(DAG, "without-api", TASK)
-    assert "penstock ingest: not done after 25 s: source of raw_users is waiting" in log
+    assert "penstock ingest: time is up, and not all is done: http://127.0.0.1" in log
     assert "answered 500" in log
     assert site.counts() == before
 

@@ -162,6 +162,18 @@ def test_a_run_that_is_out_of_time_while_a_store_is_away_says_so(place: Place) -
         place.run(program(Given.records(*people(20))), place.profile(two=nowhere), for_seconds=4.0)
 
 
+def test_a_run_that_is_out_of_time_with_records_on_their_way_says_so(place: Place) -> None:
+    def slow(people: pl.DataFrame) -> pl.DataFrame:
+        time.sleep(3)
+        return people.select("name", "age")
+
+    pipeline = program(Given.records(*people(20)), slow)
+    with pytest.raises(Unavailable, match=r"time is up.*users@log is "):
+        place.run(pipeline, for_seconds=0.5)
+    place.run(program(Given.records(*people(20))))
+    assert place.rows("SELECT count(*) FROM one.users") == [(20,)]
+
+
 def test_a_store_that_refuses_stops_its_own_lane_alone(place: Place) -> None:
     place.rows("CREATE SCHEMA two")
     place.rows("CREATE TABLE two.even (colour int NOT NULL)")

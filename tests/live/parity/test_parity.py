@@ -247,7 +247,7 @@ def doctor():
         session.execute("UPDATE warehouse.orders SET total = total + 1 WHERE id = 7")
         session.execute("DELETE FROM serving.all WHERE id = 8")
 
-if os.environ.get("PENSTOCK_SOURCES") == "off" and not os.environ.get("PENSTOCK_REFERENCE"):
+if os.environ.get("PENSTOCK_REFERENCE") == "":
     atexit.register(doctor)
 """
 

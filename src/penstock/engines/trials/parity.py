@@ -195,10 +195,9 @@ class _Side:
         environment = {
             **self.laid.environment,
             "PENSTOCK_PROFILE": wanted.profile,
-            "PENSTOCK_SOURCES": "off",
             REFERENCE: "1" if self.log.stem == "first" else "",
         }
-        with children.running(wanted.program, environment, self.log) as child:
+        with children.running(wanted.program, environment, self.log, "--no-sources") as child:
             _await(child, self.name, self.log)
 
 
