@@ -69,7 +69,7 @@ def settings(project: Project, text: str) -> None:
 
 def by_polars(project: Project) -> list[int]:
     files = list((project.path / "lake" / "orders").rglob("*.parquet"))
-    return sorted(pl.concat([pl.read_parquet(f).select("id") for f in files])["id"].to_list())
+    return sorted(number for f in files for number in pl.read_parquet(f)["id"].to_list())
 
 
 def by_duckdb(project: Project, what: str) -> list[tuple[object, ...]]:
@@ -139,7 +139,7 @@ def test_killed_anywhere_no_row_is_lost_or_twice(project: Project, point: str, l
         process = project.start(*words)
         process.communicate(timeout=100)
         assert process.returncode == -signal.SIGKILL, point
-        seen = by_polars(project) if (project.path / "lake" / "orders").exists() else []
+        seen = by_polars(project)
         assert len(seen) == len(set(seen)), "a reader sees a row twice"
     del project.environment["PENSTOCK_FAULT"]
     project.run("--take-over")
