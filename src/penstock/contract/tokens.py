@@ -8,7 +8,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from penstock.errors import ProfileError, Refused
+from penstock.errors import Refused
+from penstock.profile.derivation import derived
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESSIV
@@ -61,13 +62,7 @@ def detokenise(token: str, *keys: str) -> str:
 
 @lru_cache(maxsize=8)
 def _siv(key: bytes) -> AESSIV:
-    try:
-        from cryptography.hazmat.primitives.ciphers.aead import AESSIV
-        from cryptography.hazmat.primitives.hashes import SHA256
-        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-    except ImportError as error:
-        raise ProfileError(
-            "a field is tokenised, for which the package cryptography is needed; install "
-            "penstock[encryption]"
-        ) from error
-    return AESSIV(HKDF(SHA256(), length=64, salt=None, info=_PURPOSE).derive(key))
+    made = derived(key, _PURPOSE, 64, "a field is tokenised")
+    from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+    return AESSIV(made)

@@ -14,7 +14,8 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from penstock.errors import ProfileError, Refused
+from penstock.errors import Refused
+from penstock.profile.derivation import derived
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -138,13 +139,7 @@ def _name(secret: bytes) -> bytes:
 
 
 def _cipher(secret: bytes) -> AESGCM:
-    try:
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-        from cryptography.hazmat.primitives.hashes import SHA256
-        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-    except ImportError as error:
-        raise ProfileError(
-            "a landing is encrypted, for which the package cryptography is needed; install "
-            "penstock[encryption]"
-        ) from error
-    return AESGCM(HKDF(SHA256(), length=32, salt=None, info=_PURPOSE).derive(secret))
+    made = derived(secret, _PURPOSE, 32, "a landing is encrypted")
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    return AESGCM(made)

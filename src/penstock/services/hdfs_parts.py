@@ -105,8 +105,8 @@ class Place:
 
 
 @dataclass(frozen=True)
-class NameNode:
-    """The recipe of a NameNode, which keeps the names.
+class _Part:
+    """What both recipes have.
 
     Args:
         place: Where.
@@ -120,6 +120,10 @@ class NameNode:
     @property
     def url(self) -> str:
         return self.place.url
+
+
+class NameNode(_Part):
+    """The recipe of a NameNode, which keeps the names."""
 
     @property
     def ports(self) -> Mapping[str, int]:
@@ -138,22 +142,8 @@ class NameNode:
         return self.place.program("namenode.NameNode", self.home, fresh, arguments)
 
 
-@dataclass(frozen=True)
-class DataNode:
-    """The recipe of a DataNode, which keeps the blocks.
-
-    Args:
-        place: Where.
-        home: Its own folder.
-    """
-
-    place: Place
-    home: Path
-    name = "hdfs"
-
-    @property
-    def url(self) -> str:
-        return self.place.url
+class DataNode(_Part):
+    """The recipe of a DataNode, which keeps the blocks."""
 
     @property
     def ports(self) -> Mapping[str, int]:
